@@ -1,0 +1,15 @@
+"""The worker distribution. A setup.py, because the pip of a stock Python 3.6 builds nothing newer."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="neuropod-worker",
+    version="0.1.0",
+    description="What runs inside a model's environment: packaging, backends and the worker of neuropod-ope",
+    license="Apache-2.0",
+    python_requires=">=3.6",
+    packages=find_packages(include=["neuropod_worker", "neuropod_worker.*"]),
+    package_data={"neuropod_worker": ["py.typed"]},
+    install_requires=["numpy"],
+    extras_require={"serve": ["msgpack>=1.0"]},
+)
