@@ -1,0 +1,23 @@
+"""What a package needs -> which interpreter -> which virtualenv.
+
+Expects what a package declares and a policy; gives an interpreter to start, found or built. Knows nothing of
+packages, workers or models. Its steps, each a module: ``candidates`` (pure), ``resolve``, ``build``; it keeps
+what it makes in a ``store`` and runs all tools through ``uv``.
+"""
+
+from .ensure import ensure_environment, registered_environment
+from .errors import EnvironmentBuildError, NoMatchingEnvironment
+from .here import satisfied_by_this_interpreter
+from .requirement import Environment, EnvironmentPolicy, Requirement, default_cache_dir
+
+__all__ = [
+    "Environment",
+    "EnvironmentBuildError",
+    "EnvironmentPolicy",
+    "NoMatchingEnvironment",
+    "Requirement",
+    "default_cache_dir",
+    "ensure_environment",
+    "registered_environment",
+    "satisfied_by_this_interpreter",
+]

@@ -1,0 +1,42 @@
+"""What can go wrong between a package and the interpreter that runs it."""
+
+from neuropod_worker.errors import NeuropodError
+
+
+class NoMatchingEnvironment(NeuropodError):
+    """Nothing here fits what the package declares, or policy forbids building what would.
+
+    ``command`` is the shell command that builds the environment, if one would.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        platform: str | None = None,
+        version_range: str | None = None,
+        command: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.platform = platform
+        self.version_range = version_range
+        self.command = command
+
+
+class EnvironmentBuildError(NeuropodError):
+    """An environment could not be resolved or built; nothing of it was left behind.
+
+    ``log`` holds the last lines of the tool that failed, ``command`` what it was told; both without
+    credentials.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        command: str | None = None,
+        returncode: int | None = None,
+        log: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.command = command
+        self.returncode = returncode
+        self.log = log

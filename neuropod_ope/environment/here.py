@@ -1,0 +1,62 @@
+"""Whether this very interpreter has what a package declares."""
+
+import importlib.metadata
+import platform
+import site
+import sys
+from collections.abc import Sequence
+
+from .catalog import load_catalog
+from .lockfile import read_lock
+from .requirement import Requirement
+from .versions import in_range
+
+
+def satisfied_by_this_interpreter(requirement: Requirement) -> str | None:
+    """None if it does, else a sentence that says what is missing."""
+    return missing_from(requirement, sys.path)
+
+
+def isolated_path() -> list[str]:
+    """Where a worker of this interpreter finds packages: not in PYTHONPATH, not in the user's own folder."""
+    return site.getsitepackages()
+
+
+def missing_from(requirement: Requirement, path: Sequence[str]) -> str | None:
+    """As above, with the installed packages looked up in ``path``."""
+    if requirement.platform == "python":
+        version = platform.python_version()
+        if not in_range(version, requirement.version_range):
+            return f"this interpreter is Python {version}, and the package needs {requirement.version_range}"
+        return _missing_pin(requirement.lock, path) if requirement.lock else None
+    known = load_catalog().get(requirement.platform)
+    if known is None:
+        return f"this interpreter knows no platform {requirement.platform!r}"
+    lack = f"this interpreter has no {known.distributions[0]}"
+    for name in known.distributions:
+        installed = installed_version(name, path)
+        if installed is not None:
+            if in_range(installed, requirement.version_range):
+                return None
+            lack = (
+                f"this interpreter has {name} {installed}, and the package needs {requirement.version_range}"
+            )
+    return lack
+
+
+def installed_version(name: str, path: Sequence[str]) -> str | None:
+    for distribution in importlib.metadata.distributions(name=name, path=list(path)):
+        return distribution.version
+    return None
+
+
+def _missing_pin(lock: str, path: Sequence[str]) -> str | None:
+    for pin in read_lock(lock).requirements:
+        if pin.marker is not None and not pin.marker.evaluate():
+            continue
+        installed = installed_version(pin.name, path)
+        if installed is None:
+            return f"this interpreter has no {pin.name}, and the package's lock asks for {pin}"
+        if not pin.specifier.contains(installed, prereleases=True):
+            return f"this interpreter has {pin.name} {installed}, and the package's lock asks for {pin}"
+    return None

@@ -1,0 +1,144 @@
+"""Where packages come from: what the user has told pip, said again to uv, which reads none of it.
+
+Expects the environment and pip's configuration files; gives environment variables for uv. A UV_* variable
+that the user has set wins over pip's counterpart. Never puts a URL on a command line, where every user of
+the machine could read its password.
+"""
+
+import configparser
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from .redaction import redact, secrets_in, without_url_credentials
+
+_LOG = logging.getLogger("neuropod_ope.environment")
+
+
+class _Setting(NamedTuple):
+    pip: str
+    uv: str
+    rivals: tuple[str, ...] = ()  # the user having set one of these also decides the matter
+    separator: str = " "
+
+
+_SETTINGS = (
+    _Setting("index-url", "UV_INDEX_URL", ("UV_DEFAULT_INDEX",)),
+    _Setting("extra-index-url", "UV_EXTRA_INDEX_URL", ("UV_INDEX",)),
+    _Setting("find-links", "UV_FIND_LINKS", separator=","),
+    _Setting("no-index", "UV_NO_INDEX"),
+    _Setting("cert", "SSL_CERT_FILE"),
+    _Setting("trusted-host", "UV_INSECURE_HOST"),
+    _Setting("timeout", "UV_HTTP_TIMEOUT", ("UV_REQUEST_TIMEOUT",)),
+)
+_LOCATIONS = ("index-url", "extra-index-url", "find-links")
+# pip's own names of one setting in its environment variables.
+_PIP_VARIABLES = {"timeout": ("PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT")}
+# What changes which packages a resolution picks, and hence what an environment is.
+_DECISIVE = (
+    "UV_INDEX_URL",
+    "UV_DEFAULT_INDEX",
+    "UV_EXTRA_INDEX_URL",
+    "UV_INDEX",
+    "UV_FIND_LINKS",
+    "UV_NO_INDEX",
+    "UV_INDEX_STRATEGY",
+    "UV_PRERELEASE",
+    "UV_EXCLUDE_NEWER",
+    "UV_TORCH_BACKEND",
+    "UV_RESOLUTION",
+    "UV_CONSTRAINT",
+    "UV_OVERRIDE",
+)
+
+
+class IndexOptions(NamedTuple):
+    """``environ`` is for uv's environment; ``facts``, without credentials, say which packages it sees."""
+
+    environ: dict[str, str]
+    facts: tuple[tuple[str, str], ...]
+    secrets: frozenset[str]
+
+    @property
+    def no_index(self) -> bool:
+        return self.environ.get("UV_NO_INDEX", "").lower() in ("1", "true", "yes", "on")
+
+
+def read_index_options(
+    environ: Mapping[str, str], config_files: Iterable[Path] | None = None
+) -> IndexOptions:
+    """The user's package sources, from variables first, then from pip's configuration files."""
+    configured = _read_config(pip_config_files(environ) if config_files is None else config_files)
+    given: dict[str, str] = {}
+    for setting in _SETTINGS:
+        if any(environ.get(name) for name in (setting.uv, *setting.rivals)):
+            continue
+        value = _from_variables(environ, setting.pip) or configured.get(setting.pip)
+        values = (value or "").split()
+        if setting.pip in _LOCATIONS:
+            values = [_absolute(place) for place in values if _exists(place, setting.pip)]
+        if values:
+            given[setting.uv] = setting.separator.join(values)
+    if "UV_EXTRA_INDEX_URL" in given and not environ.get("UV_INDEX_STRATEGY"):
+        # pip looks into all indexes alike; uv by default stops at the first that knows the name, and a small
+        # local index that knows one version of numpy would hide all others.
+        given["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    secrets = secrets_in(environ, given)
+    merged = {**environ, **given}
+    facts = tuple((name, redact(merged[name], secrets)) for name in _DECISIVE if merged.get(name))
+    return IndexOptions(given, facts, secrets)
+
+
+def pip_config_files(environ: Mapping[str, str]) -> list[Path]:
+    """pip's configuration files, the weakest first."""
+    own = environ.get("PIP_CONFIG_FILE")
+    if own == os.devnull:
+        return []
+    home = Path(environ.get("HOME") or Path.home())
+    shared = environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")
+    files = [Path(folder) / "pip/pip.conf" for folder in shared]
+    files += [Path("/etc/pip.conf"), home / ".pip/pip.conf"]
+    files.append(Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip/pip.conf")
+    files.append(Path(sys.prefix) / "pip.conf")
+    return [*files, Path(own)] if own else files
+
+
+def _read_config(files: Iterable[Path]) -> dict[str, str]:
+    settings: dict[str, dict[str, str]] = {"global": {}, "install": {}}
+    for path in files:
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read(path, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError):
+            # Without the text of the error: it quotes lines, which may hold a password.
+            _LOG.warning("%s cannot be read as a pip configuration and is ignored", path)
+            continue
+        for section, found in settings.items():
+            if parser.has_section(section):
+                found.update((key.replace("_", "-"), value) for key, value in parser.items(section))
+    merged = {**settings["global"], **settings["install"]}
+    if "default-timeout" in merged:
+        merged.setdefault("timeout", merged["default-timeout"])
+    return merged
+
+
+def _from_variables(environ: Mapping[str, str], pip: str) -> str | None:
+    names = _PIP_VARIABLES.get(pip, ("PIP_" + pip.upper().replace("-", "_"),))
+    return next((environ[name] for name in names if environ.get(name)), None)
+
+
+def _exists(place: str, setting: str) -> bool:
+    # pip passes over a local folder that is not there; for uv it is an error.
+    url = urlsplit(place)
+    if url.scheme not in ("", "file") or Path(unquote(url.path)).exists():
+        return True
+    _LOG.debug("pip's %s names %s, which does not exist", setting, without_url_credentials(place))
+    return False
+
+
+def _absolute(place: str) -> str:
+    return place if urlsplit(place).scheme else str(Path(place).expanduser().absolute())

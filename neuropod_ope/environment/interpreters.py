@@ -1,0 +1,159 @@
+"""Finding Pythons on this machine: on PATH, under pyenv, managed by uv, and those found before.
+
+No candidate is believed before it has run (``-I``): a pyenv shim can lie on PATH and fail. What a run gave
+is remembered until the file changes.
+"""
+
+import json
+import os
+import pwd
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from .store import Store, content_name
+from .versions import parse_version
+
+_PROBE_TIMEOUT_S = 30
+# CPython 3.6 is the oldest that workers run on.
+OLDEST_PYTHON = (3, 6)
+_NAME = re.compile(r"python3(\.\d+)?$")
+_PROBE = """
+import json, platform, sys, sysconfig
+print(json.dumps([
+    sys.executable, platform.python_version(), sys.implementation.name,
+    sysconfig.get_config_var("SOABI") or "", sysconfig.get_platform(), platform.libc_ver()[0],
+    getattr(sys, "base_prefix", sys.prefix) == sys.prefix,
+]))
+"""
+
+
+class Interpreter(NamedTuple):
+    """A Python that has been run. ``libc`` tells musl ("") from glibc; ``is_base``: it is no virtualenv."""
+
+    path: str
+    version: str
+    implementation: str
+    abi: str
+    platform: str
+    libc: str
+    is_base: bool
+
+    @property
+    def minor(self) -> str:
+        return ".".join(map(str, parse_version(self.version).release[:2]))
+
+    def is_supported(self) -> bool:
+        return parse_version(self.version).release >= OLDEST_PYTHON
+
+
+class ProbeError(Exception):
+    """A file is no Python that runs; the text says what it did instead."""
+
+
+def probe(path: Path) -> Interpreter:
+    """Run an interpreter and ask it what it is. Raises ProbeError."""
+    try:
+        done = subprocess.run(
+            [path, "-I", "-c", _PROBE],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PROBE_TIMEOUT_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ProbeError(str(error)) from error
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines:
+        raise ProbeError(f"exit code {done.returncode}: {done.stderr.strip()[:500]}")
+    # The last line: a sitecustomize may have printed something before.
+    try:
+        return Interpreter(*json.loads(lines[-1]))
+    except (ValueError, TypeError) as error:
+        raise ProbeError(f"unexpected output {lines[-1][:200]!r}") from error
+
+
+def registered(path: Path, store: Store) -> Interpreter:
+    """Probe the interpreter that a user names. Raises ProbeError."""
+    return _remembered_probe(path, store, "registered", retry_failed=True)
+
+
+def discover(store: Store, retry_failed: bool = False) -> list[Interpreter]:
+    """All usable CPythons, newest first. Those that failed before are run again only if asked for.
+
+    One that was found once stays known: a service with a bare PATH finds what was built from a shell.
+    """
+    known = (entry["path"] for entry in store.read_all("interpreters") if entry and entry["failure"] is None)
+    found: dict[str, Interpreter] = {}
+    for path in dict.fromkeys(os.path.realpath(path) for path in (*_candidates(), *map(Path, known))):
+        with suppress(ProbeError):
+            interpreter = _remembered_probe(Path(path), store, "interpreters", retry_failed)
+            if interpreter.is_base and interpreter.implementation == "cpython" and interpreter.is_supported():
+                # A wrapper script or a shim that works says which interpreter it starts.
+                real = os.path.realpath(interpreter.path)
+                found[real] = interpreter._replace(path=real)
+    return sorted(found.values(), key=lambda one: (parse_version(one.version), one.path), reverse=True)
+
+
+def _remembered_probe(path: Path, store: Store, folder: str, retry_failed: bool) -> Interpreter:
+    path = path.absolute()
+    key = content_name(str(path))
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise ProbeError(str(error)) from error
+    identity = [os.path.realpath(path), stat.st_ino, stat.st_mtime_ns]
+    entry = store.read(folder, key)
+    if entry is None or entry["identity"] != identity or (retry_failed and entry["failure"]):
+        facts: Interpreter | None = None
+        failure = None
+        try:
+            facts = probe(path)
+        except ProbeError as error:
+            failure = str(error)
+        entry = {"path": str(path), "identity": identity, "facts": facts, "failure": failure}
+        store.write(folder, key, entry)
+    if entry["failure"] is not None:
+        raise ProbeError(entry["failure"])
+    return Interpreter(*entry["facts"])
+
+
+def _candidates() -> Iterator[Path]:
+    yield Path(getattr(sys, "_base_executable", None) or sys.executable)
+    for folder in os.get_exec_path():
+        yield from _pythons_in(Path(folder))
+    for root in _pyenv_roots():
+        for version in _listed(root / "versions"):
+            yield from _pythons_in(version / "bin")
+    for managed in _listed(_uv_python_dir()):
+        yield from _pythons_in(managed / "bin")
+
+
+def _pythons_in(folder: Path) -> list[Path]:
+    return [path for path in _listed(folder) if _NAME.match(path.name) and os.access(path, os.X_OK)]
+
+
+def _pyenv_roots() -> Iterator[Path]:
+    if os.environ.get("PYENV_ROOT"):
+        yield Path(os.environ["PYENV_ROOT"])
+    yield Path.home() / ".pyenv"
+    # A service or a test may run with another HOME than the user's own.
+    with suppress(KeyError):
+        yield Path(pwd.getpwuid(os.getuid()).pw_dir) / ".pyenv"
+
+
+def _uv_python_dir() -> Path:
+    own = os.environ.get("UV_PYTHON_INSTALL_DIR")
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
+    return Path(own) if own else Path(data) / "uv/python"
+
+
+def _listed(folder: Path) -> list[Path]:
+    with suppress(OSError):
+        return sorted(folder.iterdir())
+    return []

@@ -1,0 +1,88 @@
+"""From candidates to one resolved list of pins; remembered by everything that went into it."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .candidates import Candidate
+from .interpreters import Interpreter
+from .progress import Finished
+from .store import Store, content_name
+from .uv import Uv
+
+# uv's exit code when a request cannot be met; 2 means that uv itself failed, for example at the network.
+_NO_SOLUTION = 1
+_OFFLINE = "network was disabled"
+
+
+class Resolution(NamedTuple):
+    """What an environment is made of: an interpreter and exact pins, ``source`` of which may be built."""
+
+    interpreter: Interpreter
+    pins: tuple[str, ...]
+    source: tuple[str, ...]
+    label: str
+
+
+class NothingResolves(Exception):
+    """No candidate can be resolved; ``attempts`` pairs each label with what uv said."""
+
+    def __init__(self, attempts: list[tuple[str, tuple[str, ...]]]) -> None:
+        super().__init__(attempts)
+        self.attempts = attempts
+
+
+def remembered(candidates: Sequence[Candidate], uv: Uv, store: Store) -> Resolution | None:
+    """The resolution made earlier from the same candidates and package sources."""
+    found = store.read("resolutions", _key(candidates, uv))
+    if found is None:
+        return None
+    candidate = candidates[found["candidate"]]
+    return Resolution(candidate.interpreter, tuple(found["pins"]), tuple(found["source"]), candidate.label)
+
+
+def resolve(candidates: Sequence[Candidate], uv: Uv, store: Store) -> Resolution:
+    """Resolve the first candidate that can be. Raises NothingResolves, or EnvironmentBuildError."""
+    attempts = []
+    for number, candidate in enumerate(candidates):
+        # A package is built from source only where wheels alone do not do.
+        for source in ((), candidate.source) if candidate.source else ((),):
+            finished = _compile(candidate, source, uv)
+            if finished.returncode == 0:
+                pins = tuple(line.strip() for line in finished.stdout.splitlines() if "==" in line)
+                facts = {"candidate": number, "pins": pins, "source": source}
+                store.write("resolutions", _key(candidates, uv), facts)
+                return Resolution(candidate.interpreter, pins, source, candidate.label)
+            if finished.returncode != _NO_SOLUTION or _OFFLINE in " ".join(finished.log):
+                # Going on to the next one would make the result depend on the weather.
+                raise uv.failure(finished, "pip", "compile", *candidate.requirements)
+        attempts.append((candidate.label, finished.log))
+    raise NothingResolves(attempts)
+
+
+def _key(candidates: Sequence[Candidate], uv: Uv) -> str:
+    # Where an interpreter lies does not matter to what is resolved for it.
+    facts = [one._replace(interpreter=one.interpreter._replace(path="")) for one in candidates]
+    return content_name([facts, uv.index_options.facts])
+
+
+def _compile(candidate: Candidate, source: tuple[str, ...], uv: Uv) -> Finished:
+    python = candidate.interpreter.path
+    with tempfile.TemporaryDirectory(prefix="neuropod-ope-") as folder:
+        requirements, constraints = Path(folder) / "requirements.in", Path(folder) / "constraints.txt"
+        requirements.write_text("\n".join(candidate.requirements), encoding="utf-8")
+        constraints.write_text("\n".join(candidate.constraints), encoding="utf-8")
+        return uv.run(
+            "pip",
+            "compile",
+            requirements,
+            "--constraints",
+            constraints,
+            "--python",
+            python,
+            "--no-header",
+            "--no-annotate",
+            *uv.package_arguments(source),
+            check=False,
+        )

@@ -1,0 +1,70 @@
+"""The only module that runs uv: with the user's package sources, and nothing else of where it is run."""
+
+import os
+import shlex
+from functools import cached_property
+from pathlib import Path
+
+import uv
+
+from .errors import EnvironmentBuildError
+from .index_options import IndexOptions, read_index_options
+from .progress import Finished, run_shown
+from .redaction import redact
+from .requirement import EnvironmentPolicy
+
+# These would make uv act on the environment in which the application happens to run.
+_DROPPED = ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PROJECT", "UV_WORKING_DIR")
+_SHOWN_LINES = 25
+
+
+class Uv:
+    """uv under one policy."""
+
+    def __init__(self, policy: EnvironmentPolicy) -> None:
+        self._policy = policy
+
+    @cached_property
+    def index_options(self) -> IndexOptions:
+        return read_index_options(os.environ)
+
+    def run(
+        self, *arguments: str | Path, show: bool = False, inherit: tuple[int, ...] = (), check: bool = True
+    ) -> Finished:
+        """Run uv. Raises EnvironmentBuildError if it fails, unless told not to check."""
+        # The project is where uv looks for settings: ours has none, the application's folder may.
+        self._policy.cache_dir.mkdir(parents=True, exist_ok=True)
+        command = [uv.find_uv_bin(), *map(str, arguments), "--project", str(self._policy.cache_dir)]
+        if self._policy.offline:
+            command.append("--offline")
+        environ = {name: value for name, value in os.environ.items() if name not in _DROPPED}
+        environ.update(self.index_options.environ)
+        # Interpreters are downloaded by `uv python install` alone, which this does not forbid.
+        environ["UV_PYTHON_DOWNLOADS"] = "manual"
+        finished = run_shown(command, environ, show, self._redact, inherit)
+        if check and finished.returncode:
+            raise self.failure(finished, *arguments)
+        return finished
+
+    def failure(self, finished: Finished, *arguments: str | Path) -> EnvironmentBuildError:
+        command = self._redact(shlex.join(["uv", *map(str, arguments)]))
+        code = finished.returncode
+        how = f"exit code {code}" if code > 0 else f"signal {-code}"
+        lines = "\n".join(f"  {line}" for line in finished.log[-_SHOWN_LINES:])
+        return EnvironmentBuildError(
+            f"{command} failed ({how}):\n{lines}",
+            command=command,
+            returncode=code,
+            log=finished.log,
+        )
+
+    def package_arguments(self, source: tuple[str, ...]) -> list[str]:
+        """What every command that picks packages is told: wheels only, but for those named."""
+        arguments = ["--only-binary", ":all:"]
+        for name in source:
+            arguments += ["--no-binary", name]
+        # uv has a variable for every other setting that pip may have.
+        return [*arguments, "--no-index"] if self.index_options.no_index else arguments
+
+    def _redact(self, text: str) -> str:
+        return redact(text, self.index_options.secrets)
