@@ -1,0 +1,52 @@
+"""What a platform module provides, and how it reports a failed load.
+
+A platform module has ``load(package, options) -> Backend``. Missing or wrong files of the package are
+``PackageError``; whatever else keeps the model from loading is ``LoadError``.
+"""
+
+import traceback
+from typing import Any, Dict, NamedTuple, Optional, Sequence
+
+from ..errors import LoadError
+
+Arrays = Dict[str, Any]
+
+
+class LoadOptions(NamedTuple):
+    """How to load a model.
+
+    ``visible_gpu``: index among the GPUs that this process sees, ``None`` for the CPU; without any GPU models
+    run on the CPU. ``validate``: check outputs against the spec. ``own_process``: this process exists for
+    models, so their code may stay visible in ``sys.path`` and ``sys.modules`` after the load, as pickles and
+    process pools of the model's own like it; in an application's process nothing stays.
+    """
+
+    visible_gpu: Optional[int] = None
+    load_custom_ops: bool = True
+    validate: bool = True
+    own_process: bool = False
+
+
+class Backend:
+    """A loaded model as its platform sees it. ``version``: of the platform's framework."""
+
+    version = ""
+
+    def infer(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Arrays:
+        """Runs the model on arrays that fit the input spec, and returns whatever outputs it gives.
+
+        ``requested`` is a hint for platforms that can compute a subset. Exceptions of the model propagate
+        raw.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Gives the model up. Nothing is called afterwards."""
+
+
+def load_error(message: str, error: BaseException) -> LoadError:
+    """A ``LoadError`` that carries what the model's code or framework raised, as text."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else kind.__module__ + "." + kind.__qualname__
+    text = "".join(traceback.format_exception(kind, error, error.__traceback__))
+    return LoadError("{}: {}: {}".format(message, name, error), remote_type=name, remote_traceback=text)

@@ -1,0 +1,100 @@
+"""A model ready to run: gives arrays to its platform's backend, takes what comes and makes arrays of it."""
+
+import importlib
+from typing import Any, Dict, Optional, Sequence, Set, Tuple
+
+import numpy as np
+
+from ..errors import PackageError, SpecError
+from ..package.reader import Package
+from ..problem.checks import check_outputs, select_outputs
+from .backend import Backend, LoadOptions
+
+# Imported on first use: only a model of the platform pays for its framework.
+_PLATFORM_MODULES = {"python": ".python_backend", "torchscript": ".torchscript_backend"}
+
+# Shapes vary with the data; the verdicts remembered for them must not grow for ever.
+_REMEMBERED_SIGNATURES = 1024
+
+_Signature = Tuple[Tuple[str, type, Any, Tuple[int, ...]], ...]
+
+
+def load_model(package: Package, options: LoadOptions = LoadOptions()) -> "LoadedModel":  # noqa: B008 - immutable
+    """Loads a package's model into this process, which runs the package's code.
+
+    Raises ``PackageError`` where the package is at fault, else ``LoadError``.
+    """
+    module = _PLATFORM_MODULES.get(package.platform)
+    if module is None:
+        message = "platform {!r} is not supported; supported are {}"
+        supported = ", ".join(sorted(_PLATFORM_MODULES))
+        raise PackageError(message.format(package.platform, supported), package.path)
+    backend = importlib.import_module(module, __package__).load(package, options)
+    return LoadedModel(package, options, backend)
+
+
+class LoadedModel:
+    """A loaded model. ``platform_version`` is its framework's version, of Python for platform ``python``."""
+
+    def __init__(self, package: Package, options: LoadOptions, backend: Backend) -> None:
+        self.package = package
+        self.platform_version = backend.version
+        self._backend = backend
+        self._validate = options.validate
+        self._settled: Set[_Signature] = set()
+
+    def infer(
+        self, inputs: "Dict[str, np.ndarray[Any, Any]]", requested: Optional[Sequence[str]] = None
+    ) -> "Dict[str, np.ndarray[Any, Any]]":
+        """Runs the model; returns arrays in native byte order, all outputs or the requested ones.
+
+        ``inputs`` must fit the input spec: the caller has checked them. Raises ``SpecError`` for outputs that
+        do not fit, or cannot be had; the model's own exceptions propagate as they are.
+        """
+        names = None if requested is None else select_outputs(self.package.outputs, requested)
+        outputs = self._backend.infer(inputs, names)
+        try:
+            signature = tuple([(name, type(it), it.dtype, it.shape) for name, it in outputs.items()])
+            settled = signature in self._settled
+        except (AttributeError, TypeError):  # lists, scalars, or no dict at all
+            signature, settled = (), False
+        if not settled:
+            outputs = self._settle(outputs, signature)
+        if names is None:
+            return outputs
+        missing = [name for name in names if name not in outputs]
+        if missing:
+            message = "the model did not return the requested output {!r}"
+            raise SpecError(message.format(missing[0]), tensor=missing[0])
+        return {name: outputs[name] for name in names}
+
+    def close(self) -> None:
+        """Gives the model up; its memory is free once nothing else refers to it."""
+        self._backend.close()
+
+    def __repr__(self) -> str:
+        return "<LoadedModel {} platform={} {}>".format(
+            self.package.name, self.package.platform, self.platform_version
+        )
+
+    def _settle(self, outputs: Any, signature: _Signature) -> "Dict[str, np.ndarray[Any, Any]]":
+        """Outputs as native arrays, checked; remembers the signature if they were so to begin with."""
+        if not isinstance(outputs, dict):
+            message = "the model must return a dict of arrays by output name, but returned {}"
+            raise SpecError(message.format(type(outputs).__name__))
+        arrays = {name: _native_array(name, value) for name, value in outputs.items()}
+        if self._validate:
+            check_outputs(self.package.outputs, arrays)
+        if all(arrays[name] is outputs[name] for name in arrays):
+            if len(self._settled) >= _REMEMBERED_SIGNATURES:
+                self._settled.clear()
+            self._settled.add(signature)
+        return arrays
+
+
+def _native_array(name: str, value: Any) -> "np.ndarray[Any, Any]":
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # whatever a foreign object's conversion to an array raises
+        raise SpecError("output {!r} cannot be made an array: {}".format(name, error), tensor=name) from error
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

@@ -1,0 +1,83 @@
+"""Platform ``python``: the package's own ``entrypoint(data_dir)`` returns what is called with the inputs."""
+
+import importlib.util
+import os
+import platform
+import sys
+from inspect import getmodulename
+from typing import Any, Callable, Optional, Sequence
+
+from ..errors import LoadError, PackageError
+from ..package.config import PLATFORM_CONFIG, read_json
+from ..package.reader import Package
+from .backend import Arrays, Backend, LoadOptions, load_error
+from .code_scope import CodeScope
+
+
+class PythonBackend(Backend):
+    version = platform.python_version()
+
+    def __init__(self, scope: CodeScope, model: Callable[..., Any]) -> None:
+        self._scope = scope
+        self._model = model
+
+    def infer(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Arrays:
+        return self._model(**inputs)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        del self._model
+        self._scope.close()
+
+
+def load(package: Package, options: LoadOptions) -> Backend:
+    entry = read_json(package.path, PLATFORM_CONFIG)
+    try:
+        module_name, function_name = str(entry["entrypoint_package"]), str(entry["entrypoint"])
+    except KeyError as error:
+        message = "{} of {} has no {}".format(PLATFORM_CONFIG, package.path, error)
+        raise PackageError(message, package.path) from None
+    folders = [package.file("code")]
+    if options.load_custom_ops and package.custom_ops:
+        _refuse_importable_ops(package)
+        folders.append(package.file("ops"))
+    scope = CodeScope(folders, lingers=options.own_process)
+    try:
+        model = _load_entrypoint(package, scope, module_name, function_name)
+    except BaseException:
+        scope.close()
+        raise
+    return PythonBackend(scope, model)
+
+
+def _load_entrypoint(
+    package: Package, scope: CodeScope, module_name: str, function_name: str
+) -> Callable[..., Any]:
+    where = "{}.{} of {}".format(module_name, function_name, package.path)
+    if not scope.owns(module_name):
+        raise PackageError("there is no module for the entry point {}".format(where), package.path)
+    with scope.shown():
+        try:
+            module = scope.import_module(module_name)
+        except (Exception, SystemExit) as error:  # the package's code may raise anything
+            raise load_error("the code of {} cannot be imported".format(package.path), error) from error
+        entrypoint = getattr(module, function_name, None)
+        if not callable(entrypoint):
+            problem = "does not exist" if entrypoint is None else "is not callable"
+            raise PackageError("the entry point {} {}".format(where, problem), package.path)
+        try:
+            model = entrypoint(package.file("data"))
+        except (Exception, SystemExit) as error:  # the package's code may raise anything
+            raise load_error("the entry point {} failed".format(where), error) from error
+    if not callable(model):
+        message = "the entry point {} must return a callable, but returned {}"
+        raise PackageError(message.format(where, type(model).__name__), package.path)
+    return model  # type: ignore[no-any-return]
+
+
+def _refuse_importable_ops(package: Package) -> None:
+    """An op whose name means something already would be one module or the other, depending on the path."""
+    for path in package.custom_op_paths():
+        name = getmodulename(path)
+        if name and (name in sys.modules or importlib.util.find_spec(name) is not None):
+            message = "custom op {!r} of {} cannot be loaded: a module of that name is importable already"
+            raise LoadError(message.format(os.path.basename(path), package.path))

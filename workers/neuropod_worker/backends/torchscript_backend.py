@@ -1,0 +1,144 @@
+"""Platform ``torchscript``, for torch 1.1 and later."""
+
+import importlib
+import os
+import threading
+from typing import Any, Optional, Sequence, Set
+
+import numpy as np
+
+from ..errors import LoadError, PackageError, SpecError
+from ..package.fingerprint import file_sha256
+from ..package.reader import Package
+from .backend import Arrays, Backend, LoadOptions, load_error
+
+try:
+    torch = importlib.import_module("torch")  # untyped: it spans versions, and need not be there
+except Exception as error:  # a broken installation raises OSError and others
+    raise load_error("platform torchscript needs torch, but it cannot be imported here", error) from error
+
+
+class TorchScriptBackend(Backend):
+    version = str(torch.__version__)
+
+    def __init__(self, package: Package, module: Any, device: Any) -> None:
+        self._module = module
+        self._takes_dict = _takes_one_dict(module)
+        self._output_names = [spec.name for spec in package.outputs]
+        self._on_gpu = {}
+        if device.type != "cpu":
+            self._on_gpu = {name: device for name, where in package.input_devices.items() if where == "GPU"}
+
+    def infer(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Arrays:
+        arguments = {name: _argument(name, array) for name, array in inputs.items()}
+        for name, device in self._on_gpu.items():
+            if torch.is_tensor(arguments.get(name)):
+                arguments[name] = arguments[name].to(device)
+        with torch.no_grad():
+            result = self._module(arguments) if self._takes_dict else self._module(**arguments)
+        return {name: _array(name, value) for name, value in self._named(result).items()}
+
+    def close(self) -> None:
+        del self._module
+
+    def _named(self, result: Any) -> Arrays:
+        if isinstance(result, dict):
+            return result
+        if isinstance(result, tuple) and hasattr(result, "_fields"):
+            return dict(zip(result._fields, result))
+        if isinstance(result, tuple) and all(isinstance(part, dict) for part in result):
+            outputs: Arrays = {}
+            for part in result:
+                for name in part:
+                    if name in outputs:
+                        raise SpecError("the model returned output {!r} twice".format(name), tensor=name)
+                outputs.update(part)
+            return outputs
+        if len(self._output_names) == 1 and not isinstance(result, tuple):
+            return {self._output_names[0]: result}
+        message = "the model returned a {}; for {} outputs it must be a dict, tuple of dicts or namedtuple"
+        raise SpecError(message.format(type(result).__name__, len(self._output_names)))
+
+
+def load(package: Package, options: LoadOptions) -> Backend:
+    path = package.file("data", "model.pt")
+    if not os.path.isfile(path):
+        raise PackageError("the package has no model at {}".format(path), path)
+    if options.load_custom_ops:
+        _load_ops(package)
+    device = _device(options.visible_gpu)
+    try:
+        module = torch.jit.load(path, map_location=device)
+    except Exception as error:  # torch raises RuntimeError and many others for files that it cannot take
+        message = (
+            "torch {} cannot load {} (a model saved by a much older or newer torch needs that one: "
+            "platform_version_semver should say so)"
+        )
+        raise load_error(message.format(torch.__version__, path), error) from error
+    return TorchScriptBackend(package, module, device)
+
+
+_ops_lock = threading.Lock()
+_loaded_ops: Set[str] = set()
+
+
+def _load_ops(package: Package) -> None:
+    """Loads each distinct library once per process: torch dies when one operator is registered twice."""
+    for path in package.custom_op_paths():
+        with _ops_lock:
+            digest = file_sha256(path)
+            if digest in _loaded_ops:
+                continue
+            try:
+                torch.ops.load_library(path)
+            except Exception as error:  # the loader's, the library's or torch's own
+                message = "torch {} cannot load the custom op {}; was it built for another torch or platform?"
+                raise load_error(message.format(torch.__version__, path), error) from error
+            _loaded_ops.add(digest)
+
+
+def _device(visible_gpu: Optional[int]) -> Any:
+    if visible_gpu is None or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if not 0 <= visible_gpu < torch.cuda.device_count():
+        raise LoadError("there is no GPU {}; torch sees {}".format(visible_gpu, torch.cuda.device_count()))
+    return torch.device("cuda", visible_gpu)
+
+
+def _takes_one_dict(module: Any) -> bool:
+    arguments = [argument for argument in module.forward.schema.arguments if argument.name != "self"]
+    return len(arguments) == 1 and str(arguments[0].type).startswith("Dict[")
+
+
+def _argument(name: str, array: "np.ndarray[Any, Any]") -> Any:
+    if array.dtype.kind == "U":
+        if array.ndim != 1:
+            message = "input {!r}: TorchScript takes strings of one dimension only, not {}"
+            raise SpecError(message.format(name, array.ndim), tensor=name)
+        return array.tolist()
+    if not array.flags.writeable:
+        # No tensor is read-only: torch warns, and an in-place operation would write into the caller's memory.
+        array = array.copy()
+    try:
+        return torch.from_numpy(array)
+    except ValueError:  # foreign byte order or negative strides
+        native = array.astype(array.dtype.newbyteorder("="), order="C")
+        return torch.from_numpy(native)
+    except TypeError:
+        message = "input {!r}: torch {} has no tensors of {}"
+        raise SpecError(message.format(name, torch.__version__, array.dtype.name), tensor=name) from None
+
+
+def _array(name: str, value: Any) -> "np.ndarray[Any, Any]":
+    if torch.is_tensor(value):
+        if value.requires_grad:
+            value = value.detach()
+        try:
+            return value.cpu().contiguous().numpy()  # type: ignore[no-any-return]
+        except TypeError:
+            message = "output {!r} is {}, which numpy cannot hold"
+            raise SpecError(message.format(name, value.dtype), tensor=name) from None
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return np.array(value, dtype=np.str_)
+    message = "output {!r} must be a tensor or a list of strings, but is a {}"
+    raise SpecError(message.format(name, type(value).__name__), tensor=name)

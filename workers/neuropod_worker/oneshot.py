@@ -1,0 +1,25 @@
+"""One run of one package, as the packagers test theirs: ``run-once PACKAGE INPUTS.npz OUTPUTS.npz``."""
+
+from typing import Sequence
+
+from .backends import LoadOptions, load_model
+from .package import read_package
+from .package.tensors_file import read_arrays, write_arrays
+from .problem.checks import check_inputs
+
+
+def run_once(package_dir: str, inputs_npz: str, outputs_npz: str) -> None:
+    """Loads an unpacked package, infers once on GPU 0 (or the CPU) and writes the outputs.
+
+    Raises whatever reading, loading and the model raise.
+    """
+    package = read_package(package_dir)
+    inputs = read_arrays(inputs_npz)
+    check_inputs(package.inputs, inputs)
+    model = load_model(package, LoadOptions(visible_gpu=0, own_process=True))
+    write_arrays(outputs_npz, model.infer(inputs))
+
+
+def main(arguments: Sequence[str]) -> None:
+    package_dir, inputs_npz, outputs_npz = arguments
+    run_once(package_dir, inputs_npz, outputs_npz)

@@ -1,0 +1,86 @@
+"""Packages as zip files: equal content gives equal bytes, and every member is checked before extraction."""
+
+import fcntl
+import os
+import shutil
+import stat
+import zipfile
+import zlib
+from typing import Set
+
+from ..errors import PackageError
+from .fingerprint import file_sha256
+from .manifest import package_files, verify_manifest
+
+FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+def write_archive(directory: str, path: str, compress: bool) -> None:
+    """Zips a directory tree: sorted entries, fixed times and permissions, files only."""
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for relative in package_files(directory):
+            member = zipfile.ZipInfo(relative, FIXED_TIME)
+            member.compress_type = method
+            member.external_attr = 0o644 << 16
+            source_path = os.path.join(directory, relative)
+            member.file_size = os.path.getsize(source_path)  # decides whether zip64 is needed
+            with open(source_path, "rb") as source, archive.open(member, "w") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+
+
+def extracted(path: str, cache_dir: str) -> str:
+    """The folder with a zipped package's content, extracted on first use and shared by content afterwards.
+
+    Safe from several processes at once: the lock dies with its holder, whose staged rest the next one
+    removes. Raises ``PackageError`` for anything that is not a plain archive of files.
+    """
+    root = os.path.join(cache_dir, "packages")
+    target = os.path.join(root, file_sha256(path, cache_dir))
+    if os.path.isdir(target):
+        return target
+    os.makedirs(root, exist_ok=True)
+    with open(target + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.isdir(target):
+            staged = target + ".staged"
+            shutil.rmtree(staged, ignore_errors=True)
+            try:
+                _extract(path, staged)
+                verify_manifest(staged)
+                os.rename(staged, target)
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
+    return target
+
+
+def _extract(path: str, target: str) -> None:
+    # Zips hold no empty folders, but models are promised a data folder.
+    os.makedirs(os.path.join(target, "0", "data"))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            seen: Set[str] = set()
+            for member in archive.infolist():
+                _check_member(path, member, seen)
+            archive.extractall(target)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+        raise PackageError("{} cannot be extracted: {}".format(path, error), path) from error
+
+
+def _check_member(path: str, member: zipfile.ZipInfo, seen: Set[str]) -> None:
+    name = member.filename.rstrip("/")
+    parts = name.split("/")
+    if not name or member.filename.startswith("/") or "\\" in name or ":" in parts[0]:
+        problem = "has an absolute or foreign path"
+    elif ".." in parts or "." in parts or "" in parts:
+        problem = "has a path that is not plain"
+    elif stat.S_ISLNK(member.external_attr >> 16):
+        problem = "is a symbolic link"
+    elif name in seen:
+        problem = "occurs twice"
+    else:
+        seen.add(name)
+        return
+    raise PackageError(
+        "{} is not a safe package: member {!r} {}".format(path, member.filename, problem), path
+    )

@@ -1,0 +1,99 @@
+"""``config.json`` and ``0/config.json``: what a package says about itself.
+
+Reading takes every package of the original, absent keys included. Writing gives the original's bytes.
+"""
+
+import json
+import os
+from typing import Any, Dict, Mapping, NamedTuple, Sequence, Tuple
+
+from ..errors import PackageError
+from ..problem.parsing import parse_specs
+from ..problem.specs import TensorSpec
+
+CONFIG = "config.json"
+PLATFORM_CONFIG = os.path.join("0", "config.json")
+DEVICES = ("GPU", "CPU")
+
+
+class Config(NamedTuple):
+    """The facts of a ``config.json``. ``raw`` is the file as read, with keys that this library ignores."""
+
+    name: str
+    platform: str
+    version_range: str
+    inputs: Tuple[TensorSpec, ...]
+    outputs: Tuple[TensorSpec, ...]
+    custom_ops: Tuple[str, ...]
+    input_devices: Mapping[str, str]
+    raw: Mapping[str, Any]
+
+
+def read_json(directory: str, relative: str) -> Dict[str, Any]:
+    """The JSON object in a file of a package; ``PackageError`` where there is none."""
+    path = os.path.join(directory, relative)
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = json.load(file)
+    except FileNotFoundError:
+        raise PackageError("{} is missing in {}".format(relative, directory), path) from None
+    except (ValueError, OSError) as error:
+        raise PackageError("{} cannot be read: {}".format(path, error), path) from error
+    if not isinstance(value, dict):
+        raise PackageError("{} must hold a JSON object".format(path), path)
+    return value
+
+
+def read_config(directory: str) -> Config:
+    """The ``config.json`` of an unpacked package. Raises ``PackageError`` or ``SpecError``."""
+    raw = read_json(directory, CONFIG)
+    path = os.path.join(directory, CONFIG)
+    for key in ("name", "platform", "input_spec", "output_spec"):
+        if key not in raw:
+            raise PackageError("{} has no {!r}".format(path, key), path)
+    for key in ("name", "platform"):
+        if not isinstance(raw[key], str):
+            raise PackageError("{}: {!r} must be a string, not {!r}".format(path, key, raw[key]), path)
+    inputs = parse_specs(raw["input_spec"], "input")
+    custom_ops = tuple(raw.get("custom_ops") or ())
+    for op in custom_ops:
+        if not isinstance(op, str) or op != os.path.basename(op) or op in ("", ".", ".."):
+            raise PackageError("{}: custom op {!r} is no plain file name".format(path, op), path)
+    return Config(
+        name=raw["name"],
+        platform=raw["platform"],
+        version_range=raw.get("platform_version_semver") or "*",
+        inputs=inputs,
+        outputs=parse_specs(raw["output_spec"], "output"),
+        custom_ops=custom_ops,
+        input_devices=input_devices(inputs, raw.get("input_tensor_device"), "GPU"),
+        raw=raw,
+    )
+
+
+def input_devices(inputs: Sequence[TensorSpec], given: Any, default: str) -> Dict[str, str]:
+    """The device of every input: as ``given`` by name, else ``default``. Raises ``PackageError``."""
+    given = dict(given or {})
+    devices = {spec.name: given.pop(spec.name, default) for spec in inputs}
+    if given:
+        message = "input_tensor_device names no input of the model: {}"
+        raise PackageError(message.format(", ".join(sorted(given))))
+    for name, device in devices.items():
+        if device not in DEVICES:
+            raise PackageError("the device of input {!r} must be GPU or CPU, not {!r}".format(name, device))
+    return devices
+
+
+def write_config(directory: str, config: Config) -> None:
+    """Writes ``config.json`` byte for byte as the original does, all seven keys present, ``raw`` apart."""
+    content = {
+        "name": config.name,
+        "platform": config.platform,
+        "platform_version_semver": config.version_range,
+        "input_spec": [spec._asdict() for spec in config.inputs],
+        "output_spec": [spec._asdict() for spec in config.outputs],
+        "custom_ops": list(config.custom_ops),
+        "input_tensor_device": dict(config.input_devices),
+    }
+    with open(os.path.join(directory, CONFIG), "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=4, sort_keys=True)

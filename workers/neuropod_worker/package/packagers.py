@@ -1,0 +1,91 @@
+"""The packagers: one call writes one package. They need numpy only, and run on Python 3.6.
+
+``**common`` are the parameters that all packagers share, from ``platform_version_semver`` on: see
+``writer.write_package``. All raise ``PackageError`` or ``SpecError``, both of them ``ValueError``.
+"""
+
+import json
+import os
+from typing import Any, Iterable, Mapping, Optional, Sequence, Union
+
+from ..errors import PackageError
+from .requirements import lock_text
+from .writer import copy_into, place_inside, write_package
+
+Specs = Iterable[Mapping[str, Any]]
+
+
+def create_python_neuropod(
+    neuropod_path: str,
+    model_name: str,
+    data_paths: Sequence[Mapping[str, str]],
+    code_path_spec: Sequence[Mapping[str, Any]],
+    entrypoint_package: str,
+    entrypoint: str,
+    input_spec: Specs,
+    output_spec: Specs,
+    requirements: Union[str, Sequence[str], None] = None,
+    **common: Any,
+) -> None:
+    """Packages Python code, with the data that it needs.
+
+    ``data_paths``: ``{"path", "packaged_name"}`` each, a file or folder for ``0/data``. ``code_path_spec``:
+    ``{"python_root", "dirs_to_package"}`` each, for ``0/code``. ``entrypoint`` is a function of the module
+    ``entrypoint_package``; called with the path of the data folder it returns a callable that takes the
+    inputs as keyword arguments and returns a dict of arrays. ``requirements``: text or lines; unpinned ones
+    are compiled.
+    """
+    for spec in code_path_spec:
+        _refuse_inside(neuropod_path, spec["python_root"])
+
+    def write_model(folder: str) -> None:
+        for item in data_paths:
+            copy_into(item["path"], place_inside(os.path.join(folder, "data"), item["packaged_name"]))
+        code = os.path.join(folder, "code")
+        for spec in code_path_spec:
+            for name in spec["dirs_to_package"]:
+                copy_into(os.path.join(spec["python_root"], name), place_inside(code, name))
+        for place, _, files in os.walk(code):
+            if "__init__.py" not in files:
+                open(os.path.join(place, "__init__.py"), "w").close()
+        if requirements is not None:
+            with open(os.path.join(folder, "requirements.lock"), "w", encoding="utf-8") as file:
+                file.write(lock_text(requirements))
+        with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
+            entry = {"entrypoint_package": entrypoint_package, "entrypoint": entrypoint}
+            json.dump(entry, file, sort_keys=True)
+
+    write_package(neuropod_path, model_name, "python", write_model, input_spec, output_spec, **common)
+
+
+# PyTorch models that are Python code are `python` packages; their torch is pinned in the requirements.
+create_pytorch_neuropod = create_python_neuropod
+
+
+def create_torchscript_neuropod(
+    neuropod_path: str,
+    model_name: str,
+    input_spec: Specs,
+    output_spec: Specs,
+    module: Optional[Any] = None,
+    module_path: Optional[str] = None,
+    **common: Any,
+) -> None:
+    """Packages a TorchScript module: a ``ScriptModule``, or without torch the path of a saved one."""
+    if (module is None) == (module_path is None):
+        raise PackageError("exactly one of module and module_path must be given")
+
+    def write_model(folder: str) -> None:
+        target = os.path.join(folder, "data", "model.pt")
+        if module is not None:
+            module.save(target)
+        else:
+            copy_into(os.fspath(module_path), target)  # type: ignore[arg-type]
+
+    write_package(neuropod_path, model_name, "torchscript", write_model, input_spec, output_spec, **common)
+
+
+def _refuse_inside(neuropod_path: str, python_root: str) -> None:
+    root, path = os.path.realpath(python_root), os.path.realpath(neuropod_path)
+    if path == root or path.startswith(os.path.join(root, "")):
+        raise PackageError("the package {} must not lie inside the python_root {}".format(path, root), path)

@@ -1,0 +1,86 @@
+"""Opening a package, whatever its age and form.
+
+Expects a path of a directory or a zip file. Gives an immutable ``Package`` whose ``path`` is a directory.
+Never runs code of the package, never unpickles, never writes into a package directory.
+"""
+
+import os
+from typing import Any, Mapping, NamedTuple, Optional, Tuple
+
+from ..errors import PackageError
+from ..problem.specs import TensorSpec
+from .archive import extracted
+from .config import read_config
+from .manifest import verify_manifest
+
+
+class Package(NamedTuple):
+    """An opened package.
+
+    ``version_range`` is the npm range of ``platform_version_semver``. ``custom_ops`` are file names in
+    ``0/ops``. ``input_devices`` says GPU or CPU for every input. ``config`` is ``config.json`` as read, with
+    keys that this library does not know.
+    """
+
+    path: str
+    name: str
+    platform: str
+    version_range: str
+    inputs: Tuple[TensorSpec, ...]
+    outputs: Tuple[TensorSpec, ...]
+    custom_ops: Tuple[str, ...]
+    input_devices: Mapping[str, str]
+    requirements_lock: Optional[str]
+    config: Mapping[str, Any]
+
+    def file(self, *parts: str) -> str:
+        """The path of a file in the package's ``0`` folder."""
+        return os.path.join(self.path, "0", *parts)
+
+    def custom_op_paths(self) -> Tuple[str, ...]:
+        """The paths of the custom ops in loading order. Raises ``PackageError`` if one is missing."""
+        paths = tuple(self.file("ops", name) for name in self.custom_ops)
+        for path in paths:
+            if not os.path.isfile(path):
+                raise PackageError("the package lacks its custom op {}".format(path), path)
+        return paths
+
+
+def open_package(path: str, cache_dir: Optional[str] = None) -> Package:
+    """Opens a package, a directory or a zip, and verifies its manifest if it has one.
+
+    A zip is extracted into ``cache_dir`` (needed for zips only) unless equal content already lies there; the
+    hashes of large files are remembered there too. Raises ``PackageError`` or ``SpecError``, both
+    ``ValueError``.
+    """
+    path = os.path.abspath(os.fspath(path))
+    if os.path.isdir(path):
+        verify_manifest(path, cache_dir)
+        return read_package(path)
+    if not os.path.exists(path):
+        raise PackageError("there is no package at {}".format(path), path)
+    if cache_dir is None:
+        raise PackageError("{} is a zip file; a cache_dir to extract it into is needed".format(path), path)
+    return read_package(extracted(path, cache_dir))
+
+
+def read_package(directory: str) -> Package:
+    """The package in a directory, not verified: for those who were handed the path of an opened package."""
+    config = read_config(directory)
+    lock = os.path.join(directory, "0", "requirements.lock")
+    requirements = None
+    if os.path.exists(lock):
+        with open(lock, encoding="utf-8") as file:
+            requirements = file.read()
+    return Package(
+        path=directory,
+        name=config.name,
+        platform=config.platform,
+        version_range=config.version_range,
+        inputs=config.inputs,
+        outputs=config.outputs,
+        custom_ops=config.custom_ops,
+        input_devices=config.input_devices,
+        requirements_lock=requirements,
+        config=config.raw,
+    )

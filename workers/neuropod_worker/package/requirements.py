@@ -1,0 +1,78 @@
+"""``0/requirements.lock``: the pins of a ``python`` package, with the Python that they were made for."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import Dict, List, Sequence, Union
+
+from ..errors import PackageError
+
+# A direct pin: one exact version; extras, a marker and a comment may follow.
+_PIN = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,\s-]*\])?\s*===?\s*[^\s*;#]+\s*(;.*)?(\s#.*)?$")
+# pip-compile's wording; whoever looks for an interpreter reads it.
+_MADE_WITH = re.compile(r"^#.*\bwith [Pp]ython \d+\.\d+", re.MULTILINE)
+# uv ignores pip's variables, but the user's index is the user's index.
+_UV_VARIABLES = {
+    "PIP_INDEX_URL": "UV_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL": "UV_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS": "UV_FIND_LINKS",
+}
+_ERROR_TAIL_CHARS = 2000
+
+
+def lock_text(requirements: Union[str, Sequence[str]]) -> str:
+    """The content of the lock for requirements as text or lines.
+
+    Lines that are all pinned (``name==version``) are taken as they are; others are compiled for this Python
+    with uv or pip-tools. Raises ``PackageError`` where neither is there, or where the requirements cannot be
+    met.
+    """
+    text = requirements if isinstance(requirements, str) else "\n".join(requirements)
+    lines = [line.strip() for line in text.splitlines()]
+    if not all(_PIN.match(line) for line in lines if line and not line.startswith("#")):
+        text = _compiled(text)
+    if not _MADE_WITH.search(text):
+        text = "# This file was made with Python {}.{}\n{}".format(*sys.version_info[:2], text)
+    return text.rstrip("\n") + "\n"
+
+
+def _compiled(text: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = os.path.join(folder, "requirements.in"), os.path.join(folder, "requirements.lock")
+        with open(source, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        run = subprocess.run(
+            _compiler() + [source, "--output-file", target],
+            env=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        if run.returncode != 0 or not os.path.exists(target):
+            said = run.stdout.decode("utf-8", "replace")[-_ERROR_TAIL_CHARS:]
+            raise PackageError("the requirements cannot be compiled:\n{}".format(said))
+        with open(target, encoding="utf-8") as file:
+            return file.read()
+
+
+def _compiler() -> List[str]:
+    plain = ["--quiet", "--no-header", "--no-annotate"]
+    uv = [sys.executable, "-m", "uv"] if importlib.util.find_spec("uv") else [shutil.which("uv") or ""]
+    if uv != [""]:
+        return uv + ["pip", "compile", "--python", sys.executable] + plain
+    if importlib.util.find_spec("piptools"):
+        return [sys.executable, "-m", "piptools", "compile"] + plain
+    raise PackageError(
+        "compiling unpinned requirements needs uv or pip-tools; install one, or pin each as name==version"
+    )
+
+
+def _environment() -> Dict[str, str]:
+    environment = dict(os.environ)
+    for pip_name, uv_name in _UV_VARIABLES.items():
+        if pip_name in environment:
+            environment.setdefault(uv_name, environment[pip_name])
+    return environment

@@ -1,0 +1,62 @@
+"""The run of a finished package in a process of its own, as its users will run it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from typing import Any, List, Optional
+
+import numpy as np
+
+from ..errors import PackageError
+from .tensors_file import Arrays, read_arrays, write_arrays
+
+_PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
+_ERROR_TAIL_CHARS = 4000
+
+
+def self_test(directory: str, inputs: Arrays, expected: Optional[Arrays]) -> None:
+    """Runs an unpacked package once, isolated, and compares its outputs with the expected ones, if given.
+
+    Raises ``PackageError`` (a ``ValueError``) with the model's traceback, or with what differs.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        given, got = os.path.join(folder, "inputs.npz"), os.path.join(folder, "outputs.npz")
+        write_arrays(given, inputs)
+        run = subprocess.run(
+            [sys.executable, "-I", _PROGRAM, "run-once", directory, given, got],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        if run.returncode != 0:
+            said = run.stdout.decode("utf-8", "replace")[-_ERROR_TAIL_CHARS:]
+            message = "the finished package does not run on its test input (exit status {}):\n{}"
+            raise PackageError(message.format(run.returncode, said))
+        outputs = read_arrays(got)
+    if expected is not None:
+        differences = _differences(outputs, expected)
+        if differences:
+            raise PackageError("the package's outputs are not the expected ones:\n" + "\n".join(differences))
+
+
+def _differences(outputs: Arrays, expected: Arrays) -> List[str]:
+    found = []
+    for name in sorted(set(outputs) | set(expected)):
+        if name not in outputs:
+            found.append("{!r} is expected, but the model does not give it".format(name))
+        elif name not in expected:
+            found.append("{!r} is given by the model, but not expected".format(name))
+        else:
+            want, got = expected[name], outputs[name]
+            if want.shape != got.shape:
+                found.append("{!r} has shape {}, expected {}".format(name, got.shape, want.shape))
+            elif not _close(got, want):
+                found.append("{!r} is\n{}\nexpected\n{}".format(name, got, want))
+    return found
+
+
+def _close(got: "np.ndarray[Any, Any]", want: "np.ndarray[Any, Any]") -> bool:
+    if got.dtype.kind == "U" or want.dtype.kind == "U":
+        return bool(np.array_equal(got, want))
+    return bool(np.allclose(got, want, equal_nan=True))

@@ -1,0 +1,92 @@
+"""Arrays in ``.npz`` files: equal arrays give equal bytes, any tensor name works, nothing is ever pickled.
+
+Written on ``numpy.lib.format`` directly, because ``np.savez`` takes names as keywords (``file`` is taken) and
+stamps the time. ``np.load(path, allow_pickle=False)`` reads these files as well.
+"""
+
+import os
+import pickle
+import zipfile
+from typing import Any, Dict, Mapping, NamedTuple, Optional
+
+import numpy as np
+
+from ..errors import PackageError
+from .archive import FIXED_TIME
+
+Arrays = Dict[str, "np.ndarray[Any, Any]"]
+
+# Readers of the original look for test_data.pkl only, so they pass this by.
+TEST_DATA = "test_data.npz"
+LEGACY_TEST_DATA = "test_data.pkl"
+_SUFFIX = ".npy"
+_SECTIONS = ("test_input/", "test_output/")
+
+
+class SampleData(NamedTuple):
+    """Inputs that a model was packaged with, and the outputs expected of them (possibly none)."""
+
+    inputs: Arrays
+    outputs: Arrays
+
+
+def as_arrays(tensors: Mapping[str, Any]) -> Arrays:
+    """What a user gives for tensors, as arrays: numbers, lists and whatever else numpy understands."""
+    return {name: np.asarray(value) for name, value in tensors.items()}
+
+
+def write_arrays(path: str, arrays: Arrays) -> None:
+    """Writes arrays by name. Raises ``PackageError`` for what numpy could store only by pickling it."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            array = arrays[name]
+            if array.dtype.hasobject:
+                raise PackageError(
+                    "tensor {!r} holds Python objects, not numbers or strings".format(name), path
+                )
+            member = zipfile.ZipInfo(name + _SUFFIX, FIXED_TIME)
+            with archive.open(member, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def read_arrays(path: str) -> Arrays:
+    """Reads what ``write_arrays`` or ``np.savez`` wrote. Raises ``PackageError`` for damage or pickles."""
+    arrays: Arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                with archive.open(member) as file:
+                    array = np.lib.format.read_array(file, allow_pickle=False)
+                arrays[member[: -len(_SUFFIX)] if member.endswith(_SUFFIX) else member] = array
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise PackageError("{} cannot be read: {}".format(path, error), path) from error
+    return arrays
+
+
+def write_test_data(directory: str, inputs: Arrays, outputs: Arrays) -> None:
+    arrays: Arrays = {}
+    for section, tensors in zip(_SECTIONS, (inputs, outputs)):
+        arrays.update({section + name: array for name, array in tensors.items()})
+    write_arrays(os.path.join(directory, TEST_DATA), arrays)
+
+
+def read_test_data(directory: str, allow_pickle: bool = False) -> Optional[SampleData]:
+    """The test data of an unpacked package, ``None`` where it has none.
+
+    ``allow_pickle=True`` also takes a legacy ``test_data.pkl``: **that runs code of whoever made the
+    package.**
+    """
+    path = os.path.join(directory, TEST_DATA)
+    if os.path.exists(path):
+        arrays = read_arrays(path)
+        sections = []
+        for section in _SECTIONS:
+            named = {name[len(section) :]: arrays[name] for name in arrays if name.startswith(section)}
+            sections.append(named)
+        return SampleData(*sections)
+    legacy = os.path.join(directory, LEGACY_TEST_DATA)
+    if allow_pickle and os.path.exists(legacy):
+        with open(legacy, "rb") as file:
+            content = pickle.load(file, encoding="latin1")  # what arrays pickled by Python 2 need
+        return SampleData(content.get("test_input") or {}, content.get("test_output") or {})
+    return None
