@@ -1,0 +1,50 @@
+"""Run any deep-learning model, each in the framework version that it needs, behind one call.
+
+::
+
+    model = load_neuropod("detector.neuropod", out_of_process=True)
+    boxes = model.infer({"image": image})["boxes"]
+"""
+
+from neuropod_ope.client.executor import WorkerInfo
+from neuropod_ope.errors import (
+    EnvironmentBuildError,
+    HandleClosed,
+    InferTimeout,
+    LoadError,
+    ModelError,
+    NeuropodError,
+    NoMatchingEnvironment,
+    PackageError,
+    ProtocolViolation,
+    QueueFull,
+    SharedMemoryExhausted,
+    SpecError,
+    WorkerDied,
+)
+from neuropod_ope.model import Neuropod
+from neuropod_ope.runtime import Runtime, load_neuropod
+from neuropod_worker.problem.specs import TensorSpec
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EnvironmentBuildError",
+    "HandleClosed",
+    "InferTimeout",
+    "LoadError",
+    "ModelError",
+    "Neuropod",
+    "NeuropodError",
+    "NoMatchingEnvironment",
+    "PackageError",
+    "ProtocolViolation",
+    "QueueFull",
+    "Runtime",
+    "SharedMemoryExhausted",
+    "SpecError",
+    "TensorSpec",
+    "WorkerDied",
+    "WorkerInfo",
+    "load_neuropod",
+]

@@ -1,0 +1,1 @@
+"""The client's side of a call: inputs placed, the worker rung, outputs wrapped."""

@@ -1,0 +1,68 @@
+"""A model in the caller's own process, run by the same backends as in a worker."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+import numpy as np
+
+from neuropod_ope.client.connection import Key
+from neuropod_ope.client.executor import WorkerInfo
+from neuropod_ope.client.failures import error_from
+from neuropod_ope.errors import HandleClosed, ModelError
+from neuropod_worker.backends import LoadedModel, LoadOptions, load_model
+from neuropod_worker.failure import failure_of
+from neuropod_worker.package import Package
+
+
+class _Finished(NamedTuple):
+    outputs: dict[str, np.ndarray]
+
+    def result(self, deadline: float | None) -> dict[str, np.ndarray]:
+        return self.outputs
+
+
+class InProcessExecutor:
+    """Implements Executor. A call runs in the calling thread and cannot be stopped, so deadlines do not apply."""
+
+    def __init__(self, package: Package, options: LoadOptions) -> None:
+        self._package = package
+        self._options = options
+        self._model: LoadedModel | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def load(self, deadline: float | None) -> None:
+        with self._lock:
+            if self._closed:
+                raise HandleClosed(f"model {self._package.name!r} is closed")
+            if self._model is None:
+                self._model = load_model(self._package, self._options)
+
+    def submit(
+        self,
+        key: Key,
+        inputs: dict[str, np.ndarray],
+        requested: tuple[str, ...] | None,
+        deadline: float | None,
+    ) -> _Finished:
+        model = self._model
+        if model is None:
+            self.load(deadline)
+            return self.submit(key, inputs, requested, deadline)
+        try:
+            return _Finished(model.infer(inputs, requested))
+        except Exception as error:  # the model's own code may raise anything; it becomes one of ours
+            raised = error_from(failure_of(error), self._package.name)
+            raise raised from (error if isinstance(raised, ModelError) else None)
+
+    def workers(self) -> tuple[WorkerInfo, ...]:
+        return ()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            model, self._model = self._model, None
+        if model is not None:
+            model.close()

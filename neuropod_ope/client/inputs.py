@@ -1,0 +1,75 @@
+"""Whatever numpy, the buffer protocol or DLPack understands, as arrays that fit the problem definition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from neuropod_ope.client.connection import Key
+from neuropod_ope.errors import SpecError
+from neuropod_worker.problem.checks import check_inputs
+from neuropod_worker.problem.dtypes import dtype_name
+from neuropod_worker.problem.specs import TensorSpec
+
+# Shapes vary with the data; the signatures remembered must not grow for ever.
+_REMEMBERED_SIGNATURES = 1024
+
+
+class InputReader:
+    """The inputs of one model. Checks each signature (names, dtypes, shapes) once."""
+
+    def __init__(self, specs: Sequence[TensorSpec], validate: bool) -> None:
+        self._specs = tuple(specs)
+        self._by_name = {spec.name: spec for spec in specs}
+        self._validate = validate
+        self._accepted: set[Key] = set()
+
+    def read(self, inputs: Mapping[str, Any]) -> tuple[Key, dict[str, np.ndarray]]:
+        """The signature and the arrays. Raises SpecError for what does not fit."""
+        if not isinstance(inputs, Mapping):
+            raise SpecError(f"inputs must be a dict of tensors by name, not {type(inputs).__name__}")
+        key: Key = ()
+        arrays: dict[str, np.ndarray] = {}
+        for name, value in inputs.items():
+            array = value if type(value) is np.ndarray and value.dtype.kind != "O" else self._array(name, value)
+            arrays[name] = array
+            key += (name, array.dtype, array.shape)
+        if key not in self._accepted:
+            self._check(arrays)
+            if len(self._accepted) >= _REMEMBERED_SIGNATURES:
+                self._accepted.clear()
+            self._accepted.add(key)
+        return key, arrays
+
+    def _check(self, arrays: dict[str, np.ndarray]) -> None:
+        for name, array in arrays.items():
+            if not isinstance(name, str):
+                raise SpecError(f"inputs must be named by text, not {name!r}")
+            dtype_name(array.dtype)  # what cannot cross is an error even unchecked
+        if self._validate:
+            check_inputs(self._specs, arrays)
+
+    def _array(self, name: str, value: Any) -> np.ndarray:
+        try:
+            array = _as_array(value)
+        except Exception as error:  # whatever a foreign object's conversion raises
+            raise SpecError(f"input {name!r} ({type(value).__name__}) cannot be made an array: {error}", name) from error
+        if array.dtype.kind == "O":
+            if not all(isinstance(item, str) for item in array.flat):
+                raise SpecError(f"input {name!r} holds Python objects; expected numbers or text", name)
+            return array.astype(np.str_)
+        spec = self._by_name.get(name)
+        if spec is not None and not hasattr(value, "dtype") and spec.dtype != "string" and array.dtype.kind in "bif":
+            # Python numbers have no dtype of their own: they take the declared one if it can hold them.
+            wanted = array.astype(spec.dtype)
+            if np.can_cast(array.dtype, wanted.dtype, "same_kind") and np.allclose(wanted, array, equal_nan=True):
+                return wanted
+        return array
+
+
+def _as_array(value: Any) -> np.ndarray:
+    if hasattr(value, "__array__") or hasattr(value, "__array_interface__") or not hasattr(value, "__dlpack__"):
+        return np.asarray(value)
+    return np.from_dlpack(value)

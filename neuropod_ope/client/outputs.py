@@ -1,0 +1,79 @@
+"""The outputs of a reply, as arrays that the caller may keep.
+
+Small outputs are copied. Larger ones are views of the worker's arena with one owner for the whole reply; the
+worker gets the memory back when the last view, or view of a view, is gone. Views stay valid after the model is
+closed and after the worker died, because the owner keeps the mapping.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from neuropod_worker.shm.frames import ReceivedFrame
+from neuropod_worker.shm.mapping import Mapping
+
+COPY_LIMIT = 64 * 1024  # bytes: copying that much costs less than making and tracking an owner
+HELD_LIMIT = 2**30  # bytes of views per worker; beyond that outputs are copied: keeping results is no error
+
+
+class _Owner:
+    """Holds a reply's frame. Neither an ndarray nor a memoryview: numpy would look through those and take the
+    arena itself as the base of a view of a view, and the frame would be released under it."""
+
+    def __init__(self, mapping: Mapping, start: int, frame: ReceivedFrame, outputs: OutputReader) -> None:
+        self._mapping = mapping
+        self._frame = frame
+        self._outputs = outputs
+        end = max(tensor.offset + tensor.nbytes for tensor in frame.tensors)
+        self.__array_interface__ = {
+            "data": (mapping.address + start, False),
+            "shape": (end - start,),
+            "typestr": "|u1",
+            "version": 3,
+        }
+
+    def __del__(self) -> None:
+        # Runs wherever the garbage collector happens to be, so it takes no lock.
+        self._outputs.released.append(self._frame.id)
+        self._outputs.let_go.append(self._frame.nbytes)
+
+
+class OutputReader:
+    """Turns frames of one worker into outputs. ``released`` holds the frames that it may have back.
+
+    One thread at a time calls ``read``.
+    """
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._mapping = mapping
+        self._held = 0
+        self.released: deque[int] = deque()
+        self.let_go: deque[int] = deque()
+
+    def read(self, frame: ReceivedFrame) -> dict[str, np.ndarray]:
+        """The tensors of ``frame``, by name."""
+        if frame.nbytes <= COPY_LIMIT or self._held_now() + frame.nbytes > HELD_LIMIT:
+            outputs = {}
+            for index, tensor in enumerate(frame.tensors):
+                array = frame.tensor(index)
+                outputs[tensor.name] = array if tensor.dtype == "string" else array.copy()
+            self.released.append(frame.id)
+            return outputs
+        self._held += frame.nbytes
+        start = min(tensor.offset for tensor in frame.tensors)
+        memory = np.asarray(_Owner(self._mapping, start, frame, self))
+        return {
+            tensor.name: frame.tensor(index)
+            if tensor.dtype == "string"
+            else memory[tensor.offset - start : tensor.offset - start + tensor.nbytes]
+            .view(view.dtype)
+            .reshape(view.shape)
+            for index, (tensor, view) in enumerate(zip(frame.tensors, frame.views, strict=True))
+        }
+
+    def _held_now(self) -> int:
+        while self.let_go:
+            self._held -= self.let_go.popleft()
+        return self._held

@@ -1,0 +1,92 @@
+"""All errors of the library in one place. They share the root `NeuropodError`, pickle, and carry facts.
+
+A message says what was expected, what came and what to do next; the attributes say it to programs.
+"""
+
+from __future__ import annotations
+
+from neuropod_ope.environment.errors import EnvironmentBuildError, NoMatchingEnvironment
+from neuropod_worker.errors import LoadError, NeuropodError, PackageError, SpecError
+from neuropod_worker.shm.arena import SharedMemoryExhausted
+from neuropod_worker.wire.codec import ProtocolViolation
+
+__all__ = [
+    "EnvironmentBuildError",
+    "HandleClosed",
+    "InferTimeout",
+    "LoadError",
+    "ModelError",
+    "NeuropodError",
+    "NoMatchingEnvironment",
+    "PackageError",
+    "ProtocolViolation",
+    "QueueFull",
+    "SharedMemoryExhausted",
+    "SpecError",
+    "WorkerDied",
+]
+
+
+class ModelError(NeuropodError):
+    """The model's own code raised an exception. The model goes on and can be called again.
+
+    ``remote_type`` and ``remote_message`` describe the exception, ``remote_traceback`` is its text.
+    """
+
+    def __init__(
+        self, message: str, remote_type: str = "", remote_message: str = "", remote_traceback: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.remote_type = remote_type
+        self.remote_message = remote_message
+        self.remote_traceback = remote_traceback
+
+
+class WorkerDied(NeuropodError):
+    """The worker process ended while it was needed. The next call starts a fresh one.
+
+    ``signal`` is the number of the signal that killed it, ``exit_code`` its exit status; both are ``None``
+    where the host reaped our child and the status is unknown. ``stderr`` holds its last lines.
+    """
+
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        model: str = "",
+        pid: int = 0,
+        signal: int | None = None,
+        exit_code: int | None = None,
+        stderr: tuple[str, ...] = (),
+        request: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.model = model
+        self.pid = pid
+        self.signal = signal
+        self.exit_code = exit_code
+        self.stderr = stderr
+        self.request = request
+
+
+class InferTimeout(NeuropodError, TimeoutError):
+    """A call or a load took longer than its timeout. A worker that was busy with it was killed and is replaced."""
+
+    retryable = True
+
+    def __init__(self, message: str, model: str = "", timeout: float = 0.0, request: int | None = None) -> None:
+        super().__init__(message)
+        self.model = model
+        self.timeout = timeout
+        self.request = request
+
+
+class QueueFull(NeuropodError):
+    """More requests are in flight than a worker's mailbox holds. Wait for some of them."""
+
+    retryable = True
+
+
+class HandleClosed(NeuropodError):
+    """The model, or the runtime that it belongs to, was closed."""

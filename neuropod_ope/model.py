@@ -1,0 +1,137 @@
+"""The handle of a loaded model."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from neuropod_ope.client.executor import Executor, WorkerInfo
+from neuropod_ope.client.inputs import InputReader
+from neuropod_ope.errors import HandleClosed, SpecError
+from neuropod_worker.package import Package
+from neuropod_worker.problem.checks import select_outputs
+from neuropod_worker.problem.specs import TensorSpec
+
+
+class Neuropod:
+    """A model, ready to be called from any thread. Made by `load_neuropod` or `Runtime.load`.
+
+    ``name`` and ``platform`` are the package's, ``inputs`` and ``outputs`` its problem definition. Close it, or
+    use it as a context manager; a handle that is garbage-collected closes itself.
+    """
+
+    def __init__(
+        self,
+        package: Package,
+        make_executor: Callable[[], Executor],
+        out_of_process: bool,
+        validate: bool,
+        timeout: float | None,
+    ) -> None:
+        self.name: str = package.name
+        self.platform: str = package.platform
+        self.inputs: tuple[TensorSpec, ...] = package.inputs
+        self.outputs: tuple[TensorSpec, ...] = package.outputs
+        self.path: str = package.path
+        self._make_executor = make_executor
+        self._out_of_process = out_of_process
+        self._timeout = timeout
+        self._reader = InputReader(package.inputs, validate)
+        # A list: later a handle may spread its calls over several.
+        self._executors: list[Executor] = []
+        self._state = "new"
+        self._finalizer = weakref.finalize(self, _close_all, self._executors)
+
+    def load(self, timeout: float | None = None) -> None:
+        """Load the model now; does nothing if it is loaded.
+
+        ``timeout`` is in seconds. Raises LoadError, PackageError, NoMatchingEnvironment, EnvironmentBuildError,
+        WorkerDied, InferTimeout.
+        """
+        self._check_open()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self._executor().load(deadline)
+        self._state = "ready"
+
+    def infer(
+        self,
+        inputs: Mapping[str, Any],
+        requested_outputs: Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Run the model: tensors by name in, arrays by name out.
+
+        Inputs may be anything that numpy, the buffer protocol or DLPack understands; an input may be left out,
+        and the model then sees that. ``requested_outputs`` selects a subset. ``timeout`` (seconds) needs a model
+        that runs out of process; without it the model's default holds. The arrays that come back are the
+        caller's, for as long as it likes.
+
+        Raises SpecError (what does not fit the problem definition), ModelError (the model's own exception),
+        WorkerDied, InferTimeout, SharedMemoryExhausted, HandleClosed.
+        """
+        if self._state == "closed":
+            self._check_open()
+        key, arrays = self._reader.read(inputs)
+        requested = None
+        if requested_outputs is not None:
+            requested = select_outputs(self.outputs, requested_outputs)
+        if timeout is None:
+            timeout = self._timeout
+        if timeout is None:
+            deadline = None
+        else:
+            deadline = self._deadline(timeout)
+        executor = self._executors[0] if self._executors else self._executor()
+        return executor.submit(key, arrays, requested, deadline).result(deadline)
+
+    def close(self) -> None:
+        """End the worker and give everything back. Outputs stay valid. Idempotent."""
+        self._state = "closed"
+        self._finalizer()
+
+    @property
+    def workers(self) -> tuple[WorkerInfo, ...]:
+        """Facts about the worker processes; empty for a model in this process."""
+        return tuple(info for executor in self._executors for info in executor.workers())
+
+    def _executor(self) -> Executor:
+        if not self._executors:
+            self._executors.append(self._make_executor())
+        return self._executors[0]
+
+    def _deadline(self, timeout: float) -> float:
+        if not self._out_of_process:
+            raise SpecError(
+                f"model {self.name!r} runs in this process, where a call cannot be stopped: "
+                "load it with out_of_process=True to use a timeout"
+            )
+        return time.monotonic() + timeout
+
+    def _check_open(self) -> None:
+        if self._state == "closed":
+            raise HandleClosed(f"model {self.name!r} is closed: load it again")
+
+    def __enter__(self) -> Neuropod:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = "in this process"
+        if self._out_of_process:
+            shown = [f"pid={w.pid} {w.state} restarts={w.restarts}" for w in self.workers]
+            where = "out of process, " + ("; ".join(shown) or "no worker yet")
+        return f"<Neuropod {self.name!r} {self.platform} {self._state}, {where}>"
+
+
+def _close_all(executors: list[Executor]) -> None:
+    while executors:
+        executors.pop().close()

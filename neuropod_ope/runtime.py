@@ -1,0 +1,223 @@
+"""Process-wide policy, and loading: which environment a package needs and which way its model runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from neuropod_ope.client.executor import Executor
+from neuropod_ope.client.handshake import Launch
+from neuropod_ope.client.in_process import InProcessExecutor
+from neuropod_ope.client.out_of_process import WorkerExecutor
+from neuropod_ope.client.worker import Worker
+from neuropod_ope.environment import (
+    Environment,
+    EnvironmentPolicy,
+    NoMatchingEnvironment,
+    Requirement,
+    default_cache_dir,
+    ensure_environment,
+    registered_environment,
+    satisfied_by_this_interpreter,
+)
+from neuropod_ope.errors import HandleClosed
+from neuropod_ope.model import Neuropod
+from neuropod_ope.supervisor.environ import worker_environ
+from neuropod_ope.supervisor.loop import SupervisorLoop
+from neuropod_worker.backends import LoadOptions
+from neuropod_worker.package import Package, open_package
+
+_ONLY_MODEL = 1  # the id of a model that has its worker to itself
+
+
+class Runtime:
+    """Loads models under one policy. Closing it closes them. Thread-safe.
+
+    ``cache_dir`` holds environments and unpacked packages (default: in the user's cache folder).
+    ``build``: whether missing environments are built ("if-missing") or an error that names the command
+    ("never"). ``offline``: build only from what is already downloaded. ``allow_source``: packages that may be built
+    from source; all others are installed from wheels. ``python_downloads``: uv may fetch an interpreter.
+    ``environ_allow``: names or patterns of environment variables that workers get besides the usual ones.
+    ``segment``: the kind of shared memory, "posix" or "memfd" (Linux; safe from a worker that truncates it).
+    ``portable``: use the twins of what only Linux has; for testing a port.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache_dir: str | os.PathLike[str] | None = None,
+        build: Literal["if-missing", "never"] = "if-missing",
+        offline: bool = False,
+        allow_source: Sequence[str] = (),
+        python_downloads: bool = False,
+        environ_allow: Sequence[str] = (),
+        segment: Literal["posix", "memfd"] = "posix",
+        portable: bool = False,
+    ) -> None:
+        self.policy = EnvironmentPolicy(
+            cache_dir=default_cache_dir() if cache_dir is None else Path(cache_dir),
+            build=build,
+            offline=offline,
+            allow_source=tuple(allow_source),
+            python_downloads=python_downloads,
+        )
+        self._environ_allow = tuple(environ_allow)
+        self._segment = segment
+        self._portable = portable
+        self._loop = SupervisorLoop()
+        self._models: weakref.WeakSet[Neuropod] = weakref.WeakSet()
+        self._closed = False
+
+    def load(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        out_of_process: bool | None = None,
+        environment: str | os.PathLike[str] | None = None,
+        visible_gpu: int | None = 0,
+        validate: bool = True,
+        load_custom_ops: bool = True,
+        lazy: bool = False,
+        timeout: float | None = None,
+    ) -> Neuropod:
+        """Load a neuropod package, a directory or a zip file. See `load_neuropod`."""
+        if self._closed:
+            raise HandleClosed("this runtime is closed: make another one")
+        package = open_package(os.fspath(path), str(self.policy.cache_dir))
+        requirement = Requirement(package.platform, package.version_range, package.requirements_lock)
+        if out_of_process is None:
+            must_leave = environment is not None or timeout is not None
+            out_of_process = must_leave or satisfied_by_this_interpreter(requirement) is not None
+        options = LoadOptions(visible_gpu, load_custom_ops, validate)
+
+        def make_executor() -> Executor:
+            if out_of_process:
+                return self._worker_executor(package, requirement, environment, options)
+            return self._in_process_executor(package, requirement, environment, options)
+
+        model = Neuropod(package, make_executor, out_of_process, validate, timeout)
+        self._models.add(model)
+        if not lazy:
+            try:
+                model.load()
+            except BaseException:
+                model.close()
+                raise
+        return model
+
+    def _worker_executor(
+        self,
+        package: Package,
+        requirement: Requirement,
+        environment: str | os.PathLike[str] | None,
+        options: LoadOptions,
+    ) -> Executor:
+        found: Environment
+        if environment is None:
+            found = ensure_environment(requirement, self.policy)
+        else:
+            found = registered_environment(environment, self.policy)
+        environ = worker_environ(os.environ, self._environ_allow, options.visible_gpu)
+        launch = Launch(found.python, found.support, environ.variables, self._segment, self._portable)
+        logger = logging.getLogger(f"neuropod_ope.model.{package.name}")
+        worker = Worker(launch, package.name, self._loop, logger)
+        return WorkerExecutor(package, options, worker, _ONLY_MODEL, environ.dropped)
+
+    def _in_process_executor(
+        self,
+        package: Package,
+        requirement: Requirement,
+        environment: str | os.PathLike[str] | None,
+        options: LoadOptions,
+    ) -> Executor:
+        missing = satisfied_by_this_interpreter(requirement)
+        if environment is not None:
+            missing = "environment= names another interpreter"
+        if missing is not None:
+            raise NoMatchingEnvironment(
+                f"model {package.name!r} cannot run in this process: {missing}. "
+                "Load it with out_of_process=True, or without the argument."
+            )
+        return InProcessExecutor(package, options)
+
+    def close(self) -> None:
+        """Close all models of this runtime. Idempotent."""
+        self._closed = True
+        for model in list(self._models):
+            model.close()
+        self._loop.close()
+
+    def __enter__(self) -> Runtime:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._models)} models"
+        return f"<Runtime {self.policy.cache_dir} build={self.policy.build} {state}>"
+
+
+_default: Runtime | None = None
+_default_lock = threading.Lock()
+
+
+def default_runtime() -> Runtime:
+    """The runtime that `load_neuropod` uses, made on first use with the default policy."""
+    global _default
+    with _default_lock:
+        if _default is None:
+            _default = Runtime()
+        return _default
+
+
+def _after_fork_in_child() -> None:
+    # The supervisor's thread and the workers stayed with the parent; a child that loads models starts afresh.
+    global _default, _default_lock
+    _default = None
+    _default_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def load_neuropod(
+    path: str | os.PathLike[str],
+    *,
+    out_of_process: bool | None = None,
+    environment: str | os.PathLike[str] | None = None,
+    visible_gpu: int | None = 0,
+    validate: bool = True,
+    load_custom_ops: bool = True,
+    lazy: bool = False,
+    timeout: float | None = None,
+) -> Neuropod:
+    """Load a neuropod package: the path of a directory or of a zip file.
+
+    ``out_of_process``: ``True`` runs the model in a worker process of its own, ``False`` in this process;
+    ``None`` in this process if this interpreter satisfies what the package declares, else in a worker.
+    ``environment``: an interpreter to run the worker with, in place of one that is found or built.
+    ``visible_gpu``: index of the one GPU that the model may use, if there is one; ``None`` for the CPU.
+    ``validate``: check tensors against the problem definition. ``load_custom_ops``: load the package's own.
+    ``lazy``: load the model at ``load()`` or at the first call. ``timeout``: default for each call, in seconds.
+
+    Raises PackageError, NoMatchingEnvironment, EnvironmentBuildError, LoadError, WorkerDied.
+    """
+    return default_runtime().load(
+        path,
+        out_of_process=out_of_process,
+        environment=environment,
+        visible_gpu=visible_gpu,
+        validate=validate,
+        load_custom_ops=load_custom_ops,
+        lazy=lazy,
+        timeout=timeout,
+    )

@@ -1,0 +1,1 @@
+"""Worker processes: starting, watching, diagnosing and ending them."""

@@ -1,0 +1,54 @@
+"""What a worker died of, in words. Pure."""
+
+from __future__ import annotations
+
+import signal
+from typing import NamedTuple
+
+from neuropod_ope.errors import WorkerDied
+
+_SHOWN_LINES = 12
+
+
+class Death(NamedTuple):
+    """The end of a worker process. ``returncode`` as in `subprocess` (negative: signal), ``None``: unknown."""
+
+    pid: int
+    returncode: int | None
+    stderr: tuple[str, ...]
+
+
+def describe(returncode: int | None) -> str:
+    """One phrase for an exit status."""
+    if returncode is None:
+        return "ended with an unknown status (the application reaped our child process)"
+    if returncode >= 0:
+        return f"exited with status {returncode}"
+    try:
+        name = signal.Signals(-returncode).name
+    except ValueError:
+        name = f"signal {-returncode}"
+    hint = {
+        "SIGKILL": ": somebody killed it, most often the kernel when memory ran out",
+        "SIGSEGV": ": native code of the model, of a custom op or of the framework crashed",
+        "SIGABRT": ": native code gave up",
+        "SIGBUS": ": native code touched memory that is not there",
+    }.get(name, "")
+    return f"was killed by {name}{hint}"
+
+
+def worker_died(death: Death, model: str, request: int | None, doing: str) -> WorkerDied:
+    """The error for a caller who was waiting for this worker while it was ``doing`` something."""
+    message = f"the worker of model {model!r} (pid {death.pid}) {describe(death.returncode)} while {doing}"
+    if death.stderr:
+        shown = "\n".join("    " + line for line in death.stderr[-_SHOWN_LINES:])
+        message += f"; its last words were:\n{shown}"
+    return WorkerDied(
+        message + "\nThe next call starts a fresh worker.",
+        model=model,
+        pid=death.pid,
+        signal=-death.returncode if death.returncode is not None and death.returncode < 0 else None,
+        exit_code=death.returncode if death.returncode is not None and death.returncode >= 0 else None,
+        stderr=death.stderr,
+        request=request,
+    )

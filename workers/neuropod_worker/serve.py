@@ -1,0 +1,34 @@
+"""The worker program: shake hands, then serve the mailbox until the client says Shutdown or is gone.
+
+Expects argv: the number of an inherited socket, then folders to append to ``sys.path`` (the support packages).
+Exit status: 0 after Shutdown, BOOT_FAILED if it could not serve at all. Standard output and error belong to
+the model and go to the client's log.
+"""
+
+import faulthandler
+import signal
+import socket
+import sys
+from typing import Sequence
+
+BOOT_FAILED = 3
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve until told to stop, then exit."""
+    faulthandler.enable()
+    # One line at a time, and UTF-8 whatever the locale says: what a model prints must not fail for its letters.
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+        setattr(sys, name, stream)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the application's to act on
+    sys.path.extend(arguments[1:])
+    try:
+        from neuropod_worker.server import greet
+    except ImportError as error:
+        sys.stderr.write("neuropod_ope: no worker can run in {}: {}\n".format(sys.executable, error))
+        sys.exit(BOOT_FAILED)
+    server = greet(socket.socket(fileno=int(arguments[0])))
+    if server is None:
+        sys.exit(BOOT_FAILED)
+    server.serve()

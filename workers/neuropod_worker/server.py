@@ -1,0 +1,232 @@
+"""What a worker does with its messages.
+
+One thread reads the mailbox and runs the models. Requests are served in the order in which they came; all that
+has come is read before the next one starts, so that a request can be cancelled until then.
+"""
+
+import os
+import platform
+import socket
+import sys
+import time
+from collections import OrderedDict, deque
+from typing import Any, Deque, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from neuropod_worker import lifeline
+from neuropod_worker.backends import LoadedModel, LoadOptions, load_model
+from neuropod_worker.failure import failure_of
+from neuropod_worker.package import open_package as read_package
+from neuropod_worker.shm import channel, control
+from neuropod_worker.shm.arena import Arena, SharedMemoryExhausted
+from neuropod_worker.shm.doorbell import PipeDoorbell, SemaphoreDoorbell
+from neuropod_worker.shm.frames import ReceivedFrame, ReceivingFrames, SendingFrames, drain
+from neuropod_worker.shm.libc import libc_name
+from neuropod_worker.shm.mapping import Mapping
+from neuropod_worker.shm.waiting import WAIT_SLICE_S, AdaptiveWait
+from neuropod_worker.wire import messages as m
+from neuropod_worker.wire.codec import ProtocolViolation, decode, encode
+from neuropod_worker.wire.conversation import MODEL, step
+
+_RECHECKED_PER_CALL = 8  # kept frames that are looked at after each call
+
+
+def greet(sock: socket.socket) -> "Optional[Server]":
+    """Take Hello, map what came with it and answer. None if this worker cannot serve this client."""
+    hello, descriptors = channel.receive(sock)
+    if type(hello) is not m.Hello:
+        raise ProtocolViolation("the first message is {}, expected Hello".format(type(hello).__name__))
+    if hello.libc != libc_name():
+        reason = "the client runs on {}, the worker on {}: a semaphore is not the same there".format(
+            hello.libc, libc_name()
+        )
+        channel.send(sock, m.Refused(m.PROTOCOL_VERSION, reason))
+        return None
+    lifeline.arm(hello.lifeline, descriptors[3])
+    server = Server(hello, descriptors)
+    for fd in descriptors[:2]:
+        os.close(fd)  # mapped; the reply arena's descriptor stays open for growing
+    channel.send(
+        sock,
+        m.Welcome(
+            m.PROTOCOL_VERSION, hello.incarnation, os.getpid(), platform.python_version(), np.__version__
+        ),
+    )
+    server.socket = sock  # open until the process ends: its end is how the client learns of our death
+    return server
+
+
+def monotonic_ns() -> int:
+    """time.monotonic_ns of Python 3.7."""
+    return int(time.monotonic() * 1e9)
+
+
+def _reference_counts(frame: ReceivedFrame) -> List[int]:
+    return [sys.getrefcount(view) for view in frame.views]
+
+
+# What the interpreter itself holds during the count differs from version to version, so it is counted.
+_NOT_KEPT = max(_reference_counts(ReceivedFrame(0, (), (np.zeros(1),), 0)))
+
+
+class Server:
+    """One incarnation of a worker."""
+
+    def __init__(self, hello: m.Hello, descriptors: List[int]) -> None:
+        control_segment = Mapping(descriptors[0], control.CONTROL_SIZE)
+        control.check_header(control_segment)
+        reply_memory = Mapping(descriptors[2], hello.arena_size)
+        self._incarnation = hello.incarnation
+        self._requests = control.request_mailbox(control_segment)
+        self._replies = control.reply_mailbox(control_segment)
+        self._stats = control.StatsWriter(control_segment, os.getpid())
+        if hello.doorbell == "pipe":
+            request_bell: Any = PipeDoorbell(descriptors[4], descriptors[5])
+            self._reply_bell: Any = PipeDoorbell(descriptors[6], descriptors[7])
+        else:
+            request_bell = SemaphoreDoorbell(control_segment, control.REQUEST_BELL, create=False)
+            self._reply_bell = SemaphoreDoorbell(control_segment, control.REPLY_BELL, create=False)
+        self._wait = AdaptiveWait(request_bell)
+        self._inputs = ReceivingFrames(Mapping(descriptors[1], hello.arena_size))
+        self._outputs = SendingFrames(Arena(descriptors[2], hello.arena_size), reply_memory)
+        self._models: Dict[int, LoadedModel] = {}
+        self._states: Dict[int, str] = {}
+        self._queue: Deque[Tuple[Any, int]] = deque()
+        self._to_release: Deque[int] = deque()
+        self._kept: "OrderedDict[int, ReceivedFrame]" = OrderedDict()
+        self.socket: Optional[socket.socket] = None
+
+    def serve(self) -> None:
+        """Answer messages until Shutdown."""
+        self._stats.show(control.WAITING, monotonic_ns())
+        while True:
+            while not self._queue:
+                self._receive(self._wait.wait_rung(WAIT_SLICE_S))
+            self._receive(False)
+            message, received = self._queue.popleft()
+            if type(message) is m.Shutdown:
+                return
+            self._handle(message, received)
+
+    def _receive(self, rung: bool) -> None:
+        """Read all messages that are there; Cancel acts at once on what is queued."""
+        while True:
+            taken = self._requests.take()
+            if taken is None:
+                return
+            if isinstance(taken, control.Elsewhere):
+                self._to_release.append(taken.frame)
+                taken = self._inputs.take_bytes(taken)
+            message = decode(taken)
+            if message.incarnation != self._incarnation:
+                raise ProtocolViolation("incarnation {}, expected {}".format(message.incarnation, self._incarnation))
+            if message.released:
+                self._outputs.release(message.released)
+            if message.retired:
+                self._inputs.retire(message.retired)
+            if type(message) is m.Cancel:
+                self._cancel(message.request)
+            else:
+                self._queue.append((message, monotonic_ns()))
+
+    def _cancel(self, request: int) -> None:
+        for entry in self._queue:
+            message, received = entry
+            if message.request == request and type(message) is m.Infer:
+                self._queue.remove(entry)
+                if message.tensors is not None:
+                    self._inputs.frame(message.frame, message.tensors)
+                self._to_release.append(message.frame)
+                self._reply(m.Cancelled, message, (m.Times(received, 0, 0, monotonic_ns()),))
+                return
+
+    def _handle(self, message: Any, received: int) -> None:
+        self._states[message.model] = step(MODEL, self._states.get(message.model, "absent"), type(message))
+        started = monotonic_ns()
+        try:
+            if type(message) is m.Infer:
+                self._infer(message, received, started)
+            elif type(message) is m.Load:
+                self._load(message, received, started)
+            else:
+                self._models.pop(message.model).close()
+                self._reply(m.Unloaded, message, (m.Times(received, started, started, monotonic_ns()),))
+        except ProtocolViolation:
+            raise
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # the model's own code may raise anything
+            self._fail(message, error, received, started)
+        self._stats.show(control.WAITING, monotonic_ns())
+
+    def _load(self, message: m.Load, received: int, started: int) -> None:
+        self._stats.show(control.LOADING, started, message.model, message.request)
+        options = LoadOptions(message.visible_gpu, message.load_custom_ops, message.validate, own_process=True)
+        model = load_model(read_package(message.path), options)
+        self._models[message.model] = model
+        finished = monotonic_ns()
+        times = m.Times(received, started, finished, monotonic_ns())
+        self._reply(m.Loaded, message, (times, model.platform_version))
+
+    def _infer(self, message: m.Infer, received: int, started: int) -> None:
+        frame = self._inputs.frame(message.frame, message.tensors)
+        self._stats.show(control.RUNNING, started, message.model, message.request)
+        outputs: Dict[str, np.ndarray] = {}
+        try:
+            inputs = {tensor.name: frame.tensor(index) for index, tensor in enumerate(frame.tensors)}
+            outputs = self._models[message.model].infer(inputs, message.requested)
+            finished = monotonic_ns()
+            key: Tuple[Any, ...] = ()
+            for name, array in outputs.items():
+                key += (name, array.dtype, array.shape)
+            sent = self._outputs.acquire(key, outputs.items())
+        finally:
+            # Only now: an output may be a view of an input. What the model keeps is released when it lets go.
+            inputs = outputs = {}
+            self._release_input(frame)
+        times = m.Times(received, started, finished, monotonic_ns())
+        definition, sent.tensors = sent.tensors, None
+        self._reply(m.Result, message, (times, sent.id, definition))
+        self._stats.completed += 1
+        self._stats.busy += finished - started
+
+    def _fail(self, message: Any, error: BaseException, received: int, started: int) -> None:
+        now = monotonic_ns()
+        failure = failure_of(error)
+        # The traceback refers to the frames of the model's code, and these to the inputs.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+        self._stats.failed += 1
+        self._reply(m.Failed, message, (m.Times(received, started, now, now), *failure))
+
+    def _reply(self, kind: Any, message: Any, body: Tuple[Any, ...]) -> None:
+        self._recheck_kept()
+        released = drain(self._to_release)
+        head = (self._incarnation, message.model, message.request, message.attempt, released)
+        self._states[message.model] = step(MODEL, self._states.get(message.model, "absent"), kind)
+        data = encode(kind(*head, drain(self._outputs.retired), *body))
+        if len(data) <= control.INLINE_LIMIT:
+            self._replies.put(data)
+        else:
+            self._put_elsewhere(data, head, body)
+        self._reply_bell.ring()
+
+    def _put_elsewhere(self, data: bytes, head: Tuple[Any, ...], body: Tuple[Any, ...]) -> None:
+        try:
+            self._replies.put_elsewhere(self._outputs.put_bytes(data))
+        except SharedMemoryExhausted as error:
+            # There is no room for more than a slot: say that, in place of what did not fit.
+            text = str(error)[: control.INLINE_LIMIT // 2]
+            failed = m.Failed(*head, (), body[0], m.MEMORY, "SharedMemoryExhausted", text, "")
+            self._replies.put(encode(failed))
+
+    # ---- inputs that a model keeps beyond its call
+
+    def _release_input(self, frame: ReceivedFrame) -> None:
+        if max(_reference_counts(frame), default=0) > _NOT_KEPT:
+            self._kept[frame.id] = frame
+        else:
+            self._to_release.append(frame.id)
+
+    def _recheck_kept(self) -> None:
+        for _ in range(min(len(self._kept), _RECHECKED_PER_CALL)):
+            _, frame = self._kept.popitem(last=False)
+            self._release_input(frame)

@@ -1,0 +1,1 @@
+"""The shared-memory path: segments, arenas, frames, mailboxes, doorbells. Shared by both sides."""

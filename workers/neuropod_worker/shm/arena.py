@@ -1,0 +1,116 @@
+"""Blocks inside one sparse segment.
+
+The segment's file has its full virtual size from the start and no memory: each block's pages are allocated
+(``posix_fallocate``) before anybody writes to them, so that a full /dev/shm is an error here and not a SIGBUS
+later. Freed memory is kept and reused, because the first touch of fresh pages is what large tensors pay for.
+"""
+
+import bisect
+import errno
+import os
+from typing import Callable, Dict, List
+
+from neuropod_worker.errors import NeuropodError
+
+ALIGNMENT = 64  # bytes: a cache line, and what vector instructions want
+PAGE = 4096
+_GROWTH = 256 * 1024  # bytes added at least, so that many small blocks do not mean many system calls
+
+
+class SharedMemoryExhausted(NeuropodError, MemoryError):
+    """There is no shared memory left for a tensor. ``wanted`` and ``in_use`` are bytes of this arena."""
+
+    retryable = True
+
+    def __init__(self, message: str, wanted: int = 0, in_use: int = 0) -> None:
+        super().__init__(message)
+        self.wanted = wanted
+        self.in_use = in_use
+
+
+def reserve_pages(fd: int, offset: int, size: int) -> None:
+    """Allocate the pages of a range now. Raises OSError where there is no memory for them."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, offset, size)
+    else:  # macOS: its shared memory cannot be sparse, so the pages are there since the segment was sized
+        pass
+
+
+class Arena:
+    """Best-fit blocks with coalescing. Not thread-safe: the owner of the arena holds a lock around it."""
+
+    def __init__(self, fd: int, size: int, reserve: Callable[[int, int, int], None] = reserve_pages) -> None:
+        self._fd = fd
+        self._size = size
+        self._reserve = reserve
+        self._committed = 0
+        self._used: Dict[int, int] = {}
+        self._free_starts: List[int] = []  # sorted; no two free extents touch
+        self._free_sizes: Dict[int, int] = {}
+
+    @property
+    def in_use(self) -> int:
+        """Bytes in allocated blocks."""
+        return sum(self._used.values())
+
+    @property
+    def committed(self) -> int:
+        """Bytes of memory that this arena holds, used or not."""
+        return self._committed
+
+    def allocate(self, nbytes: int) -> int:
+        """The offset of a new block of at least ``nbytes``. Raises SharedMemoryExhausted."""
+        size = max(-(-nbytes // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
+        fitting = [(extent, start) for start, extent in self._free_sizes.items() if extent >= size]
+        if fitting:
+            extent, start = min(fitting)
+            self._forget_extent(start)
+        else:
+            start, extent = self._grow(size)
+        if extent > size:
+            self._add_extent(start + size, extent - size)
+        self._used[start] = size
+        return start
+
+    def free(self, offset: int) -> None:
+        """Give a block back. KeyError if there is none at ``offset``."""
+        start, extent = offset, self._used.pop(offset)
+        position = bisect.bisect(self._free_starts, start)
+        if position < len(self._free_starts) and self._free_starts[position] == start + extent:
+            extent += self._forget_extent(start + extent)
+        if position > 0:
+            before = self._free_starts[position - 1]
+            if before + self._free_sizes[before] == start:
+                start, extent = before, extent + self._forget_extent(before)
+        self._add_extent(start, extent)
+
+    def _add_extent(self, start: int, extent: int) -> None:
+        bisect.insort(self._free_starts, start)
+        self._free_sizes[start] = extent
+
+    def _forget_extent(self, start: int) -> int:
+        del self._free_starts[bisect.bisect_left(self._free_starts, start)]
+        return self._free_sizes.pop(start)
+
+    def _grow(self, size: int) -> "tuple[int, int]":
+        """A new extent at the end; a free one that ends there is extended."""
+        start = self._committed
+        if self._free_starts and self._free_starts[-1] + self._free_sizes[self._free_starts[-1]] == start:
+            start = self._free_starts[-1]
+        missing = size - (self._committed - start)
+        step = min(max(-(-missing // PAGE) * PAGE, _GROWTH), self._size - self._committed)
+        try:
+            if step < missing:
+                raise OSError(errno.ENOSPC, "the segment is at its full virtual size")
+            self._reserve(self._fd, self._committed, step)
+        except OSError as error:
+            raise SharedMemoryExhausted(
+                "no shared memory for {} more bytes ({}; this arena uses {} and holds {}): free space in "
+                "/dev/shm, or send smaller tensors".format(missing, error.strerror, self.in_use, self._committed),
+                wanted=size,
+                in_use=self.in_use,
+            ) from None
+        if start != self._committed:
+            self._forget_extent(start)
+        self._committed += step
+        return start, self._committed - start

@@ -1,0 +1,95 @@
+"""Doorbells: how one process wakes another.
+
+A doorbell counts: it is rung once for every message, and every successful wait takes one ring. A ring without
+a message can happen (the supervisor rings for a dead worker) and is harmless.
+"""
+
+import ctypes
+import os
+import select
+import time
+from typing import Any, Optional
+
+from neuropod_worker.shm.libc import keeping_gil, raise_errno, releasing_gil
+from neuropod_worker.shm.mapping import Mapping
+
+BELL_SIZE = 64  # bytes in the control segment; a sem_t has 32 on 64-bit glibc and musl
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
+
+
+def _blocking_wait() -> "tuple[Any, tuple[Any, ...], int]":
+    """The timed wait of this libc: on the monotonic clock where it has one, else on the wall clock."""
+    if hasattr(releasing_gil, "sem_clockwait"):  # glibc 2.30
+        return releasing_gil["sem_clockwait"], (ctypes.c_int(time.CLOCK_MONOTONIC),), time.CLOCK_MONOTONIC
+    return releasing_gil["sem_timedwait"], (), time.CLOCK_REALTIME
+
+
+class SemaphoreDoorbell:
+    """An unnamed process-shared ``sem_t`` inside a shared mapping: no name, so nothing that can be left behind.
+
+    Not on macOS, which has no such semaphores.
+    """
+
+    def __init__(self, mapping: Mapping, offset: int, create: bool) -> None:
+        self._mapping = mapping
+        self._semaphore = ctypes.c_void_p(mapping.address + offset)
+        self._post = keeping_gil["sem_post"]
+        self._try = keeping_gil["sem_trywait"]
+        self._timed, self._clock_argument, self._clock = _blocking_wait()
+        if create and keeping_gil.sem_init(self._semaphore, 1, 0):
+            raise_errno("sem_init")
+
+    def ring(self) -> None:
+        self._post(self._semaphore)
+
+    def try_wait(self) -> bool:
+        """Take a ring if there is one. Keeps the GIL: 0.2 us."""
+        return not self._try(self._semaphore)
+
+    def wait(self, seconds: float) -> bool:
+        """Take a ring, or return False after ``seconds`` or a signal. Releases the GIL."""
+        until = time.clock_gettime(self._clock) + seconds
+        timespec = _Timespec(int(until), int(until % 1 * 1e9))
+        return not self._timed(self._semaphore, *self._clock_argument, ctypes.byref(timespec))
+
+    def close(self) -> None:
+        """Nothing to give back: the memory goes with its mapping."""
+
+
+class PipeDoorbell:
+    """The portable twin: a byte in a pipe for each ring. Both ends in both processes; the client makes it."""
+
+    def __init__(self, read_end: int, write_end: int) -> None:
+        self._read_end: Optional[int] = read_end
+        self._write_end: Optional[int] = write_end
+        os.set_blocking(read_end, False)
+        os.set_blocking(write_end, False)
+
+    def ring(self) -> None:
+        try:
+            os.write(self._write_end, b"\0")  # type: ignore[arg-type]
+        except BlockingIOError:
+            pass  # thousands of rings are waiting already: the peer is awake or dead
+        except TypeError:
+            pass  # closed meanwhile by another thread: nobody waits any more
+
+    def try_wait(self) -> bool:
+        try:
+            return bool(os.read(self._read_end, 1))  # type: ignore[arg-type]
+        except (BlockingIOError, TypeError):
+            return False
+
+    def wait(self, seconds: float) -> bool:
+        if self._read_end is None:
+            return False
+        select.select([self._read_end], [], [], seconds)
+        return self.try_wait()
+
+    def close(self) -> None:
+        for end in (self._read_end, self._write_end):
+            if end is not None:
+                os.close(end)
+        self._read_end = self._write_end = None

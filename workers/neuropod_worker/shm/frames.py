@@ -1,0 +1,240 @@
+"""Frames: sets of tensors in an arena, defined once, then named by id. Both sides use both halves.
+
+The sending half lays a frame out, fills it in and reuses it once the receiver has released it. The receiving
+half checks a definition against the bounds of the sender's segment and keeps the views.
+"""
+
+from collections import OrderedDict, deque
+from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from neuropod_worker.shm.arena import ALIGNMENT, Arena
+from neuropod_worker.shm.control import Elsewhere
+from neuropod_worker.shm.mapping import Mapping
+from neuropod_worker.shm.strings import decode_strings, encode_strings
+from neuropod_worker.wire.codec import ProtocolViolation
+from neuropod_worker.wire.messages import IN_ARENA, Tensor
+
+_IDLE_FRAMES = 64  # how many unused frames are kept, per side
+_IDLE_BYTES = 256 * 2**20  # and how many bytes in them
+
+# The dtypes that cross as their own bytes; strings cross as in `shm.strings`.
+NUMERIC = {
+    name: np.dtype(name)
+    for name in (
+        "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 "
+        "float16 float32 float64 complex64 complex128"
+    ).split()
+}
+_NAME_OF = {dtype: name for name, dtype in NUMERIC.items()}
+
+
+def drain(ids: Deque[int]) -> Tuple[int, ...]:
+    """Take all that is in ``ids`` now; other threads may append meanwhile."""
+    return tuple([ids.popleft() for _ in range(len(ids))]) if ids else ()
+
+
+class _Memory:
+    """What the views of a frame are based on: neither an ndarray nor a memoryview, so that numpy never looks
+    through it and every view of a view keeps it, and with it the mapping, alive."""
+
+    def __init__(self, mapping: Mapping, offset: int, nbytes: int) -> None:
+        self._mapping = mapping
+        self.__array_interface__ = {
+            "data": (mapping.address + offset, False),
+            "shape": (nbytes,),
+            "typestr": "|u1",
+            "version": 3,
+        }
+
+
+def view_memory(mapping: Mapping, offset: int, nbytes: int) -> np.ndarray:
+    """A writable uint8 array over a range of a mapping; its base keeps the mapping alive."""
+    return np.asarray(_Memory(mapping, offset, nbytes))
+
+
+class SentFrame:
+    """A frame of this side's arena. ``tensors`` is its definition until the first message has carried it."""
+
+    __slots__ = ("block", "id", "key", "nbytes", "tensors", "views")
+
+    def __init__(self, id: int, key: Any, block: int, nbytes: int) -> None:
+        self.id = id
+        self.key = key
+        self.block = block
+        self.nbytes = nbytes
+        self.tensors: Optional[Tuple[Tensor, ...]] = ()
+        self.views: Tuple[np.ndarray, ...] = ()
+
+
+class SendingFrames:
+    """The frames of one arena, towards one receiver. Not thread-safe.
+
+    ``acquire`` gives a frame whose views can be written; it belongs to the receiver until ``release``.
+    """
+
+    def __init__(self, arena: Arena, mapping: Mapping) -> None:
+        self._arena = arena
+        self._mapping = mapping
+        self._next_id = 1
+        self._lent: Dict[int, SentFrame] = {}
+        self._idle: Dict[Any, List[SentFrame]] = {}
+        self._idle_order: "OrderedDict[int, SentFrame]" = OrderedDict()  # oldest first
+        self._idle_bytes = 0
+        self.retired: Deque[int] = deque()  # frames that the receiver should forget; rides on the next message
+
+    def acquire(self, key: Tuple[Any, ...], arrays: Iterable[Tuple[str, np.ndarray]]) -> SentFrame:
+        """A frame with the arrays' contents. ``key`` must stand for their names, dtypes and shapes.
+
+        Raises SharedMemoryExhausted.
+        """
+        idle = self._idle.get(key)
+        if idle:
+            frame = idle.pop()
+            del self._idle_order[frame.id]
+            self._idle_bytes -= frame.nbytes
+            self._lent[frame.id] = frame
+            for view, (_, array) in zip(frame.views, arrays):
+                view[...] = array
+            return frame
+        return self._lay_out(key, list(arrays))
+
+    def _lay_out(self, key: Tuple[Any, ...], arrays: List[Tuple[str, np.ndarray]]) -> SentFrame:
+        contents = [
+            (name, array, encode_strings(array) if array.dtype.kind == "U" else array) for name, array in arrays
+        ]
+        offsets, total = [], 0
+        for _, _, content in contents:
+            offsets.append(total)
+            total += -(-content.nbytes // ALIGNMENT) * ALIGNMENT
+        frame = self._new_frame(key, total)
+        tensors, views = [], []
+        for offset, (name, array, content) in zip(offsets, contents):
+            start = frame.block + offset
+            view = view_memory(self._mapping, start, content.nbytes)
+            view = view.view(content.dtype.newbyteorder("=")).reshape(content.shape)
+            view[...] = content
+            dtype = "string" if content is not array else _NAME_OF[view.dtype]
+            tensors.append(Tensor(name, dtype, array.shape, (IN_ARENA, start, content.nbytes)))
+            views.append(view)
+        frame.tensors = tuple(tensors)
+        frame.views = tuple(views)
+        if any(array.dtype.kind == "U" for _, array in arrays):
+            frame.key = None  # the bytes depend on the texts, so there is nothing to reuse
+        return frame
+
+    def put_bytes(self, message: bytes) -> Elsewhere:
+        """A frame for a message that does not fit into its slot."""
+        frame = self._new_frame(None, len(message))
+        self._mapping.buffer(frame.block, len(message))[:] = message
+        return Elsewhere(frame.id, frame.block, len(message))
+
+    def _new_frame(self, key: Any, nbytes: int) -> SentFrame:
+        block = self._arena.allocate(nbytes)
+        frame = SentFrame(self._next_id, key, block, nbytes)
+        self._next_id += 1
+        self._lent[frame.id] = frame
+        return frame
+
+    def release(self, ids: Iterable[int]) -> None:
+        """The receiver will not read these frames again. Raises ProtocolViolation for one that it does not have."""
+        for id in ids:
+            frame = self._lent.pop(id, None)
+            if frame is None:
+                raise ProtocolViolation("frame {} was released, but it was not lent".format(id))
+            if frame.key is None or frame.tensors is not None:
+                self._drop(frame)
+            else:
+                self._idle.setdefault(frame.key, []).append(frame)
+                self._idle_order[id] = frame
+                self._idle_bytes += frame.nbytes
+        while len(self._idle_order) > _IDLE_FRAMES or self._idle_bytes > _IDLE_BYTES:
+            _, oldest = self._idle_order.popitem(last=False)
+            self._idle_bytes -= oldest.nbytes
+            self._idle[oldest.key].remove(oldest)
+            if not self._idle[oldest.key]:
+                del self._idle[oldest.key]
+            self._drop(oldest)
+
+    def _drop(self, frame: SentFrame) -> None:
+        self._arena.free(frame.block)
+        if frame.tensors is None:
+            self.retired.append(frame.id)
+
+
+class ReceivedFrame(NamedTuple):
+    """A frame of the peer: where it lies, and its tensors as views (strings as the bytes of `shm.strings`)."""
+
+    id: int
+    tensors: Tuple[Tensor, ...]
+    views: Tuple[np.ndarray, ...]
+    nbytes: int
+
+    def tensor(self, index: int) -> np.ndarray:
+        """The array at ``index``: a view, or a private copy of strings."""
+        tensor = self.tensors[index]
+        if tensor.dtype == "string":
+            return decode_strings(self.views[index].tobytes(), tensor.shape)
+        return self.views[index]
+
+
+class ReceivingFrames:
+    """The peer's frames. Every place is checked against the peer's segment before it is viewed."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._mapping = mapping
+        self._frames: Dict[int, ReceivedFrame] = {}
+
+    def frame(self, id: int, tensors: Optional[Tuple[Tensor, ...]]) -> ReceivedFrame:
+        """The frame ``id``, defined now if ``tensors`` is given. Raises ProtocolViolation."""
+        if tensors is None:
+            try:
+                return self._frames[id]
+            except KeyError:
+                raise ProtocolViolation("frame {} was never defined".format(id)) from None
+        if id in self._frames:
+            raise ProtocolViolation("frame {} is defined twice".format(id))
+        views = tuple([self._view(tensor) for tensor in tensors])
+        frame = ReceivedFrame(id, tensors, views, sum(view.nbytes for view in views))
+        self._frames[id] = frame
+        return frame
+
+    def _view(self, tensor: Tensor) -> np.ndarray:
+        raw = self._checked(tensor.offset, tensor.nbytes)
+        if tensor.dtype == "string":
+            return raw
+        dtype = NUMERIC.get(tensor.dtype)
+        # Python ints: the product of hostile sizes must not wrap around.
+        count = 1
+        for size in tensor.shape:
+            count *= size
+        if dtype is None or count * dtype.itemsize != tensor.nbytes:
+            raise ProtocolViolation(
+                "tensor {!r} of dtype {} and shape {} cannot have {} bytes".format(
+                    tensor.name, tensor.dtype, tensor.shape, tensor.nbytes
+                )
+            )
+        try:
+            return raw.view(dtype).reshape(tensor.shape)
+        except ValueError as error:  # a shape beyond what numpy can count, or too many dimensions
+            raise ProtocolViolation("tensor {!r}: {}".format(tensor.name, error)) from None
+
+    def _checked(self, offset: int, nbytes: int) -> np.ndarray:
+        if offset % ALIGNMENT or offset + nbytes > self._mapping.size:
+            raise ProtocolViolation(
+                "bytes {} to {} do not lie in a segment of {} bytes".format(
+                    offset, offset + nbytes, self._mapping.size
+                )
+            )
+        return view_memory(self._mapping, offset, nbytes)
+
+    def take_bytes(self, place: Elsewhere) -> bytes:
+        """A copy of a message that did not fit into its slot."""
+        message: bytes = self._checked(place.offset, place.length).tobytes()
+        return message
+
+    def retire(self, ids: Iterable[int]) -> None:
+        for id in ids:
+            if self._frames.pop(id, None) is None:
+                raise ProtocolViolation("frame {} was retired, but it was never defined".format(id))

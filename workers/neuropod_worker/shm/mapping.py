@@ -1,0 +1,46 @@
+"""A shared mapping of a file descriptor.
+
+Python's ``mmap`` would keep a duplicate of the descriptor open for as long as a view lives, three for every
+worker; this one needs none. Memory is unmapped when the last object that refers to the mapping goes, so views
+stay valid after everything else is closed.
+"""
+
+import ctypes
+import mmap
+
+from neuropod_worker.shm.libc import raise_errno, releasing_gil
+
+_mmap = releasing_gil["mmap"]
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = [
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int64,
+]
+_munmap = releasing_gil["munmap"]
+_munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_MAP_FAILED = ctypes.c_void_p(-1).value
+
+
+class Mapping:
+    """``size`` bytes of ``fd`` from its start, shared and writable. The descriptor may be closed afterwards."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        address = _mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+        if address == _MAP_FAILED:
+            raise_errno("cannot map {} bytes of shared memory".format(size))
+        self.address: int = address
+        self.size = size
+
+    def buffer(self, offset: int, size: int) -> memoryview:
+        """A writable view of bytes; it keeps the mapping alive."""
+        array = (ctypes.c_char * size).from_address(self.address + offset)
+        array._mapping = self
+        return memoryview(array).cast("B")
+
+    def __del__(self, unmap: object = _munmap) -> None:  # bound early: module globals go first at exit
+        if hasattr(self, "address"):
+            unmap(self.address, self.size)  # type: ignore[operator]
