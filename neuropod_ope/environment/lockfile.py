@@ -17,7 +17,7 @@ from .redaction import without_url_credentials
 _LOG = logging.getLogger("neuropod_ope.environment")
 
 _HEADER_PYTHON = (
-    re.compile(r"pip-compile with python (\d+\.\d+)", re.IGNORECASE),
+    re.compile(r"\bwith python (\d+\.\d+)", re.IGNORECASE),
     re.compile(r"--python-version[= ](\d+\.\d+)"),
     re.compile(r"(?:--python|-p)[= ](?:python)?(\d+\.\d+)\b"),
 )

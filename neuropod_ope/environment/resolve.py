@@ -42,12 +42,19 @@ def remembered(candidates: Sequence[Candidate], uv: Uv, store: Store) -> Resolut
     return Resolution(candidate.interpreter, tuple(found["pins"]), tuple(found["source"]), candidate.label)
 
 
-def resolve(candidates: Sequence[Candidate], uv: Uv, store: Store) -> Resolution:
-    """Resolve the first candidate that can be. Raises NothingResolves, or EnvironmentBuildError."""
+def resolve(
+    candidates: Sequence[Candidate], allow_source: tuple[str, ...], uv: Uv, store: Store
+) -> Resolution:
+    """Resolve the first candidate that can be. Raises NothingResolves, or EnvironmentBuildError.
+
+    A resolution that needed ``allow_source`` is remembered like any other: who then finds it need not allow
+    that once more.
+    """
     attempts = []
     for number, candidate in enumerate(candidates):
         # A package is built from source only where wheels alone do not do.
-        for source in ((), candidate.source) if candidate.source else ((),):
+        allowed = tuple(dict.fromkeys((*candidate.source, *allow_source)))
+        for source in ((), allowed) if allowed else ((),):
             finished = _compile(candidate, source, uv)
             if finished.returncode == 0:
                 pins = tuple(line.strip() for line in finished.stdout.splitlines() if "==" in line)
@@ -73,12 +80,12 @@ def _compile(candidate: Candidate, source: tuple[str, ...], uv: Uv) -> Finished:
         requirements, constraints = Path(folder) / "requirements.in", Path(folder) / "constraints.txt"
         requirements.write_text("\n".join(candidate.requirements), encoding="utf-8")
         constraints.write_text("\n".join(candidate.constraints), encoding="utf-8")
+        constrained = ("--constraints", constraints) if candidate.constraints else ()
         return uv.run(
             "pip",
             "compile",
             requirements,
-            "--constraints",
-            constraints,
+            *constrained,
             "--python",
             python,
             "--no-header",

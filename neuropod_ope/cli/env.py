@@ -1,0 +1,173 @@
+"""``neuropod-ope env``: list, build, show and prune the environments in the cache."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from neuropod_worker.errors import NeuropodError
+from neuropod_worker.package.reader import open_package
+
+from neuropod_ope.environment import (
+    EnvironmentPolicy,
+    Requirement,
+    default_cache_dir,
+    ensure_environment,
+    registered_environment,
+)
+from neuropod_ope.environment.store import Store, StoredEnvironment
+
+_DAY_S = 24 * 3600
+_PRUNE_AFTER_DAYS = 30
+_SHOWN_NAME = 12
+
+
+def add_env_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add ``env`` to a command line; its ``run(arguments)`` default gives the exit code."""
+    env = subparsers.add_parser("env", help="list, build, show and prune environments")
+    commands = env.add_subparsers(required=True, metavar="COMMAND")
+
+    listing = commands.add_parser("list", help="environments in the cache, the last used first")
+    listing.set_defaults(run=_reporting(_list))
+
+    build = commands.add_parser("build", help="build the environment that a package needs")
+    build.add_argument("package", nargs="?", help="a package: folder or zip file")
+    build.add_argument("--platform", help="instead of a package: python, torchscript or tensorflow")
+    build.add_argument("--range", default="*", help="with --platform: npm range of versions (default: any)")
+    build.add_argument("--lock", type=Path, help="with --platform python: a requirements.lock")
+    build.add_argument("--python", type=Path, help="only the support packages for this existing interpreter")
+    build.add_argument("--allow-source", action="append", default=[], metavar="NAME", help="may be compiled")
+    build.add_argument("--python-downloads", action="store_true", help="let uv fetch an interpreter")
+    build.add_argument("--offline", action="store_true", help="use nothing but what was downloaded before")
+    build.add_argument("--refresh", action="store_true", help="resolve anew what was resolved before")
+    build.set_defaults(run=_reporting(_build))
+
+    show = commands.add_parser("show", help="what an environment is made of")
+    show.add_argument("name", help="its name or the beginning of it")
+    show.set_defaults(run=_reporting(_show))
+
+    prune = commands.add_parser("prune", help="remove environments that nobody uses")
+    prune.add_argument("names", nargs="*", metavar="NAME", help="these, instead of those long unused")
+    prune.add_argument(
+        "--unused-days",
+        type=float,
+        default=_PRUNE_AFTER_DAYS,
+        metavar="DAYS",
+        help="remove what has not been used for so long (default: %(default)s)",
+    )
+    prune.add_argument("--all", action="store_true", help="remove all, and what is known of interpreters")
+    prune.set_defaults(run=_reporting(_prune))
+
+    for command in (listing, build, show, prune):
+        command.add_argument(
+            "--cache-dir", type=Path, default=default_cache_dir(), help="default: %(default)s"
+        )
+
+
+def _reporting(command: Any) -> Any:
+    def run(arguments: argparse.Namespace) -> int:
+        try:
+            command(arguments)
+        except (NeuropodError, ValueError, OSError) as error:
+            print(f"neuropod-ope: {error}", file=sys.stderr)
+            return 1
+        return 0
+
+    return run
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    rows = [("NAME", "MADE OF", "PACKAGES", "SIZE", "LAST USED")]
+    for one in reversed(Store(arguments.cache_dir).environments()):
+        size = f"{_size(one.path) / 1e6:,.0f} MB"
+        rows.append((one.name[:_SHOWN_NAME], _made_of(one), str(len(one.facts["pins"])), size, _ago(one)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    policy = EnvironmentPolicy(
+        arguments.cache_dir.absolute(),
+        offline=arguments.offline,
+        allow_source=tuple(arguments.allow_source),
+        python_downloads=arguments.python_downloads,
+    )
+    if sum(what is not None for what in (arguments.package, arguments.platform, arguments.python)) != 1:
+        raise ValueError("name a package, or --platform with --range, or --python")
+    if arguments.python is not None:
+        environment = registered_environment(arguments.python, policy)
+    else:
+        requirement = _requirement(arguments, policy)
+        environment = ensure_environment(requirement, policy, arguments.package, arguments.refresh)
+    print(f"interpreter  {environment.python}")
+    for folder in environment.support:
+        print(f"support      {folder}")
+    if environment.name:
+        print(f"name         {environment.name}")
+    elif arguments.python is None:
+        print("This interpreter has all that is needed; nothing was built.")
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    one = _find(Store(arguments.cache_dir), arguments.name)
+    facts = one.facts
+    print(f"name         {one.name}")
+    print(f"first for    {facts['for']}")
+    print(f"interpreter  {one.path / 'bin/python'}")
+    print(f"based on     {facts['interpreter']['path']} ({facts['interpreter']['version']})")
+    print(f"size         {_size(one.path) / 1e6:,.0f} MB, of which other environments may share most")
+    print(f"last used    {_ago(one)}")
+    print("packages     " + "\n             ".join(facts["pins"]))
+
+
+def _prune(arguments: argparse.Namespace) -> None:
+    store = Store(arguments.cache_dir)
+    if arguments.names:
+        doomed = [_find(store, name) for name in arguments.names]
+    else:
+        before = time.time() - (0 if arguments.all else arguments.unused_days * _DAY_S)
+        doomed = [one for one in store.environments() if one.last_used <= before]
+    for one in doomed:
+        made_of = _made_of(one)
+        done = "removed" if store.remove(one.name) else "kept, it is in use:"
+        print(f"{done} {one.name[:_SHOWN_NAME]}  {made_of}")
+    swept = store.sweep()
+    if swept:
+        print(f"removed {swept} abandoned build(s)")
+    if arguments.all:
+        for folder in ("interpreters", "registered", "resolutions", "support"):
+            store.forget(folder)
+    if not doomed and not swept:
+        print("nothing to remove")
+
+
+def _find(store: Store, prefix: str) -> StoredEnvironment:
+    found = [one for one in store.environments() if one.name.startswith(prefix)]
+    if len(found) != 1:
+        how_many = "no environment" if not found else f"{len(found)} environments"
+        raise ValueError(f"{how_many} in {store.root} of a name that begins with {prefix!r}; see: env list")
+    return found[0]
+
+
+def _requirement(arguments: argparse.Namespace, policy: EnvironmentPolicy) -> Requirement:
+    if arguments.package is None:
+        lock = arguments.lock.read_text(encoding="utf-8") if arguments.lock else None
+        return Requirement(arguments.platform, arguments.range, lock)
+    package = open_package(arguments.package, str(policy.cache_dir))
+    return Requirement(package.platform, package.version_range, package.requirements_lock)
+
+
+def _made_of(one: StoredEnvironment) -> str:
+    label: str = one.facts["label"]
+    return label
+
+
+def _ago(one: StoredEnvironment) -> str:
+    days = (time.time() - one.last_used) / _DAY_S
+    return "today" if days < 1 else f"{days:.0f} days ago"
+
+
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))
