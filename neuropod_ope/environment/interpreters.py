@@ -125,13 +125,19 @@ def _remembered_probe(path: Path, store: Store, folder: str, retry_failed: bool)
 
 def _candidates() -> Iterator[Path]:
     yield Path(getattr(sys, "_base_executable", None) or sys.executable)
-    for folder in os.get_exec_path():
-        yield from _pythons_in(Path(folder))
+    for folder in map(Path, os.get_exec_path()):
+        if not _is_pyenv_shims(folder):
+            yield from _pythons_in(folder)
     for root in _pyenv_roots():
         for version in _listed(root / "versions"):
             yield from _pythons_in(version / "bin")
     for managed in _listed(_uv_python_dir()):
         yield from _pythons_in(managed / "bin")
+
+
+def _is_pyenv_shims(folder: Path) -> bool:
+    # Slow to run, and most of them fail; what they could start lies in `versions`.
+    return folder.name == "shims" and (folder.parent / "versions").is_dir()
 
 
 def _pythons_in(folder: Path) -> list[Path]:
@@ -142,6 +148,7 @@ def _pyenv_roots() -> Iterator[Path]:
     if os.environ.get("PYENV_ROOT"):
         yield Path(os.environ["PYENV_ROOT"])
     yield Path.home() / ".pyenv"
+    yield from (folder.parent for folder in map(Path, os.get_exec_path()) if _is_pyenv_shims(folder))
     # A service or a test may run with another HOME than the user's own.
     with suppress(KeyError):
         yield Path(pwd.getpwuid(os.getuid()).pw_dir) / ".pyenv"

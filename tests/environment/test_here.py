@@ -1,0 +1,54 @@
+import pickle
+import platform
+from importlib.metadata import version
+
+import pytest
+
+from neuropod_ope.environment import (
+    EnvironmentBuildError,
+    EnvironmentPolicy,
+    NoMatchingEnvironment,
+    Requirement,
+    ensure_environment,
+    satisfied_by_this_interpreter,
+)
+from neuropod_ope.environment.here import missing_from
+
+
+def python(version_range: str, lock: str | None = None) -> Requirement:
+    return Requirement("python", version_range, lock)
+
+
+def test_this_interpreter_satisfies_its_own_version_and_packages() -> None:
+    assert satisfied_by_this_interpreter(python("*")) is None
+    assert satisfied_by_this_interpreter(python(platform.python_version())) is None
+    assert satisfied_by_this_interpreter(python("*", f"numpy=={version('numpy')}")) is None
+
+
+def test_what_is_missing_is_said() -> None:
+    assert "is Python" in str(satisfied_by_this_interpreter(python("3.6.x")))
+    assert "asks for numpy==1.0" in str(satisfied_by_this_interpreter(python("*", "numpy==1.0")))
+    assert "has no no-such-thing" in str(satisfied_by_this_interpreter(python("*", "no-such-thing==1")))
+    assert "no platform 'caffe'" in str(satisfied_by_this_interpreter(Requirement("caffe", "*", None)))
+
+
+def test_a_pin_whose_marker_does_not_hold_here_is_not_asked_for() -> None:
+    lock = 'dataclasses==0.8; python_version < "3.7"'
+    assert satisfied_by_this_interpreter(python("*", lock)) is None
+
+
+def test_only_packages_that_the_given_path_holds_count() -> None:
+    assert "has no numpy" in str(missing_from(python("*", "numpy>=1"), []))
+    assert "has no torch" in str(missing_from(Requirement("torchscript", "*", None), []))
+
+
+def test_a_range_in_pips_spelling_is_refused_before_anything_is_done(tmp_path: object) -> None:
+    with pytest.raises(ValueError, match=r"write '>=3\.6 <3\.8'"):
+        ensure_environment(python(">=3.6,<3.8"), EnvironmentPolicy(tmp_path))  # type: ignore[arg-type]
+
+
+def test_errors_survive_pickling_with_their_facts() -> None:
+    error = NoMatchingEnvironment("no", platform="python", version_range="*", command="do this")
+    assert pickle.loads(pickle.dumps(error)).__dict__ == error.__dict__
+    failed = EnvironmentBuildError("no", command="uv", returncode=2, log=("line",))
+    assert pickle.loads(pickle.dumps(failed)).__dict__ == failed.__dict__
