@@ -53,12 +53,15 @@ def _load_entrypoint(
     package: Package, scope: CodeScope, module_name: str, function_name: str
 ) -> Callable[..., Any]:
     where = "{}.{} of {}".format(module_name, function_name, package.path)
+    no_module = PackageError("there is no module for the entry point {}".format(where), package.path)
     if not scope.owns(module_name):
-        raise PackageError("there is no module for the entry point {}".format(where), package.path)
+        raise no_module
     with scope.shown():
         try:
             module = scope.import_module(module_name)
         except (Exception, SystemExit) as error:  # the package's code may raise anything
+            if isinstance(error, ImportError) and (module_name + ".").startswith("{}.".format(error.name)):
+                raise no_module from None
             raise load_error("the code of {} cannot be imported".format(package.path), error) from error
         entrypoint = getattr(module, function_name, None)
         if not callable(entrypoint):

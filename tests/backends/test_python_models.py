@@ -1,0 +1,185 @@
+import importlib.util
+import os
+import sys
+
+import numpy as np
+import pytest
+from neuropod_worker.backends import LoadOptions, load_model
+from neuropod_worker.errors import LoadError, PackageError, SpecError
+from sample_packages import DOUBLING, FLOATS_OUT, python_package, write_files
+
+X = np.float32([1, 2, 3])
+
+
+def returning(expression):
+    return f"import numpy as np\ndef load(data_dir):\n    return lambda **inputs: {expression}\n"
+
+
+def test_a_model_is_called_with_its_inputs_by_keyword(tmp_path):
+    model = load_model(python_package(tmp_path, {"main.py": DOUBLING}))
+    np.testing.assert_array_equal(model.infer({"x": X})["y"], [2, 4, 6])
+    assert model.platform_version == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_inputs_may_be_missing_and_names_need_not_be_identifiers(tmp_path):
+    specs = [
+        {"name": "a b", "dtype": "float32", "shape": None},
+        {"name": "class", "dtype": "float32", "shape": None},
+    ]
+    package = python_package(
+        tmp_path, {"main.py": returning("dict(y=np.float32([len(inputs)]))")}, input_spec=specs
+    )
+    model = load_model(package)
+    assert model.infer({})["y"] == [0]
+    assert model.infer({"a b": X, "class": X})["y"] == [2]
+
+
+def test_the_entry_point_gets_the_data_folder(tmp_path):
+    write_files(tmp_path, {"weight.txt": "7"})
+    code = "import os\ndef load(data):\n    w = float(open(os.path.join(data, 'w')).read())\n"
+    code += "    return lambda x: {'y': x * w}"
+    data = [{"path": str(tmp_path / "weight.txt"), "packaged_name": "w"}]
+    model = load_model(python_package(tmp_path, {"main.py": code}, data_paths=data))
+    np.testing.assert_array_equal(model.infer({"x": X})["y"], X * 7)
+
+
+@pytest.mark.parametrize(
+    ("expression", "dtype", "shape", "expected"),
+    [
+        ("{'y': [1.5, 2.5]}", "float64", (2,), [1.5, 2.5]),
+        ("{'y': 3}", "int64", (), 3),
+        ("{'y': np.float32(2)}", "float32", (), 2),
+        ("{'y': ['a', '']}", "string", ("n",), ["a", ""]),
+        ("{'y': True}", "bool", (), True),
+        ("{'y': np.array([1, 2], '>i4')}", "int32", (2,), [1, 2]),
+        ("{'y': np.arange(6).reshape(2, 3).T}", "int64", (3, 2), [[0, 3], [1, 4], [2, 5]]),
+    ],
+)
+def test_whatever_numpy_understands_is_an_output(tmp_path, expression, dtype, shape, expected):
+    spec = [{"name": "y", "dtype": dtype, "shape": shape}]
+    model = load_model(python_package(tmp_path, {"main.py": returning(expression)}, output_spec=spec))
+    for _ in range(2):
+        output = model.infer({})["y"]
+        assert isinstance(output, np.ndarray)
+        assert output.dtype.isnative
+        np.testing.assert_array_equal(output, expected)
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("None", "must return a dict of arrays by output name, but returned NoneType"),
+        ("np.zeros(3)", "but returned ndarray"),
+        ("{'y': np.zeros(3)}", "output 'y': dtype should be float32, but is float64"),
+        ("{'y': np.array([b'x'])}", "dtype should be float32, but is bytes8"),
+        ("{'z': np.float32([1])}", "there is no output 'z'"),
+        ("{'y': object()}", "dtype should be float32, but is object"),
+    ],
+)
+def test_outputs_that_do_not_fit_are_spec_errors(tmp_path, expression, message):
+    model = load_model(python_package(tmp_path, {"main.py": returning(expression)}))
+    for _ in range(2):
+        with pytest.raises(SpecError, match=message):
+            model.infer({})
+
+
+def test_without_validation_outputs_pass_as_they_are(tmp_path):
+    package = python_package(tmp_path, {"main.py": returning("{'z': [1]}")})
+    assert load_model(package, LoadOptions(validate=False)).infer({})["z"].tolist() == [1]
+
+
+def test_requested_outputs_are_selected_and_must_exist(tmp_path):
+    spec = [*FLOATS_OUT]
+    spec += [{"name": name, "dtype": "int64", "shape": ()} for name in ("z", "never")]
+    model = load_model(
+        python_package(tmp_path, {"main.py": returning("{'y': np.float32([1]), 'z': 2}")}, output_spec=spec)
+    )
+    assert sorted(model.infer({})) == ["y", "z"]
+    assert list(model.infer({}, ["z"])) == ["z"]
+    with pytest.raises(SpecError, match="there is no output 'nope'"):
+        model.infer({}, ["nope"])
+    with pytest.raises(SpecError, match="did not return the requested output 'never'"):
+        model.infer({}, ["y", "never"])
+
+
+def test_many_shapes_pass_and_a_wrong_one_among_them_does_not(tmp_path):
+    spec = [{"name": "y", "dtype": "float32", "shape": (None, 2)}]
+    code = "def load(data):\n    return lambda x: {'y': x}"
+    anything = [{"name": "x", "dtype": "float32", "shape": None}]
+    model = load_model(python_package(tmp_path, {"main.py": code}, input_spec=anything, output_spec=spec))
+    for size in range(2000):
+        array = np.zeros((size, 2), "f4")
+        assert model.infer({"x": array})["y"] is array
+    with pytest.raises(SpecError, match="dimension 1 should be 2"):
+        model.infer({"x": np.zeros((2, 3), "f4")})
+
+
+def test_the_models_own_exception_propagates_raw(tmp_path):
+    code = "class Own(Exception):\n    pass\n"
+    code += "def load(data):\n    def f(x):\n        raise Own('why')\n    return f"
+    model = load_model(python_package(tmp_path, {"main.py": code}))
+    with pytest.raises(Exception, match="why") as caught:
+        model.infer({"x": X})
+    assert type(caught.value).__name__ == "Own"
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "message"),
+    [
+        ({"other.py": ""}, PackageError, "there is no module for the entry point model.main.load"),
+        ({"main.py": "x = 1"}, PackageError, "the entry point model.main.load of .* does not exist"),
+        ({"main.py": "load = 1"}, PackageError, "is not callable"),
+        ({"main.py": "def load(data): pass"}, PackageError, "must return a callable, but returned NoneType"),
+        ({"main.py": "import no_such_thing"}, LoadError, "No module named 'no_such_thing'"),
+        ({"main.py": "def load("}, LoadError, "SyntaxError"),
+        ({"main.py": "raise SystemExit(3)"}, LoadError, "cannot be imported: SystemExit: 3"),
+        (
+            {"main.py": "def load(data): raise RuntimeError('no weights')"},
+            LoadError,
+            "RuntimeError: no weights",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_says_why_and_leaves_no_trace(tmp_path, files, error, message):
+    before = list(sys.path), set(sys.modules), list(sys.meta_path)
+    with pytest.raises(error, match=message):
+        load_model(python_package(tmp_path, files))
+    assert (list(sys.path), list(sys.meta_path)) == (before[0], before[2])
+    assert not {name for name in set(sys.modules) - before[1] if name.startswith("model")}
+
+
+def test_a_load_error_carries_the_remote_type_and_traceback(tmp_path):
+    code = "class Own(Exception):\n    pass\ndef load(data):\n    raise Own('why')"
+    with pytest.raises(LoadError) as caught:
+        load_model(python_package(tmp_path, {"main.py": code}))
+    assert caught.value.remote_type == "model.main.Own"
+    assert "raise Own('why')" in caught.value.remote_traceback
+
+
+def test_an_entry_point_outside_the_package_is_a_package_error(tmp_path):
+    with pytest.raises(PackageError, match="there is no module for the entry point"):
+        load_model(python_package(tmp_path, {"main.py": ""}, entrypoint_package="os.path", entrypoint="join"))
+
+
+def test_an_unknown_platform_is_a_package_error(tmp_path):
+    package = python_package(tmp_path, {"main.py": DOUBLING})._replace(platform="onnx")
+    with pytest.raises(
+        PackageError, match="platform 'onnx' is not supported; supported are python, torchscript"
+    ):
+        load_model(package)
+
+
+def test_a_missing_framework_is_a_load_error_that_names_it(tmp_path):
+    if importlib.util.find_spec("torch"):
+        pytest.skip("torch is installed here")
+    package = python_package(tmp_path, {"main.py": DOUBLING})._replace(platform="torchscript")
+    write_files(tmp_path / "packaged" / "0" / "data", {"model.pt": ""})
+    with pytest.raises(LoadError, match=r"needs torch, but it cannot be imported here: ModuleNotFoundError"):
+        load_model(package)
+
+
+def test_loading_writes_nothing_into_the_package(tmp_path):
+    package = python_package(tmp_path, {"main.py": DOUBLING})
+    before = sorted(os.walk(package.path))
+    load_model(package)
+    assert sorted(os.walk(package.path)) == before

@@ -1,0 +1,326 @@
+"""TorchScript models under the torch of this interpreter; test_torchscript_models runs it with several."""
+
+import os
+import warnings
+from typing import Dict, List, NamedTuple, Tuple  # noqa: F401, UP035 - type comments, read by torch 1.1
+
+import numpy as np
+import pytest
+import torch
+from environments_for_tests import fixture_neuropod
+from neuropod_worker.backends import LoadOptions, load_model
+from neuropod_worker.errors import LoadError, PackageError, SpecError
+from neuropod_worker.package import open_package, read_package
+from neuropod_worker.package.packagers import create_torchscript_neuropod
+from sample_packages import write_files
+from torch import Tensor
+
+VERSION = tuple(int(number) for number in torch.__version__.split("+")[0].split(".")[:2])
+FLOATS = [{"name": name, "dtype": "float32", "shape": None} for name in ("x", "y")]
+
+
+class Adding(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x, y):
+        return {"out": x + y}
+
+
+class DictAdding(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, tensors):
+        # type: (Dict[str, Tensor]) -> Dict[str, Tensor]
+        return {"out": tensors["x"] + tensors["y"]}
+
+
+class DictOfStrings(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, strings):
+        # type: (Dict[str, List[str]]) -> Dict[str, List[str]]
+        return {"out": strings["x"]}
+
+
+class Strings(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x):
+        # type: (List[str]) -> List[str]
+        return x
+
+
+class Twin(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x):
+        # type: (Tensor) -> Tuple[Dict[str, Tensor], Dict[str, Tensor]]
+        return {"a": x}, {"b": x + 1}
+
+
+class Doubled(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x):
+        # type: (Tensor) -> Tuple[Dict[str, Tensor], Dict[str, Tensor]]
+        return {"a": x}, {"a": x + 1}
+
+
+class Plain(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x):
+        return x
+
+
+class Pair(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x):
+        return x, x
+
+
+class Integers(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x):
+        # type: (Tensor) -> List[int]
+        return [1, 2]
+
+
+class Weighted(torch.jit.ScriptModule):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(2, 3))
+
+    @torch.jit.script_method
+    def forward(self, x):
+        return {"weight": self.weight, "turned": (self.weight + x).t()}
+
+
+class InPlace(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x):
+        return x.add_(1)
+
+
+class Failing(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x):
+        return torch.mm(x, x)
+
+
+def specs(dtype, *names):
+    return [{"name": name, "dtype": dtype, "shape": None} for name in names]
+
+
+def load(tmp_path, module, inputs, outputs, options=LoadOptions(), **parameters):  # noqa: B008 - immutable
+    path = str(tmp_path / "packaged")
+    create_torchscript_neuropod(path, "m", inputs, outputs, module=module, package_as_zip=False, **parameters)
+    return load_model(read_package(path), options)
+
+
+@pytest.mark.parametrize("module", [Adding, DictAdding])
+def test_inputs_go_by_keyword_or_as_one_dict(tmp_path, module):
+    model = load(tmp_path, module(), FLOATS, specs("float32", "out"))
+    x, y = np.float32([[1, 2]]), np.float32([[10], [20]])
+    np.testing.assert_array_equal(model.infer({"x": x, "y": y})["out"], x + y)
+    assert model.platform_version == torch.__version__
+
+
+def test_the_finished_package_is_tested_in_a_process_of_its_own(tmp_path):
+    sample = {name: np.float32([1]) for name in "xy"}
+    load(
+        tmp_path,
+        Adding(),
+        FLOATS,
+        specs("float32", "out"),
+        test_input_data=sample,
+        test_expected_out={"out": [2]},
+    )
+    with pytest.raises(ValueError, match="not the expected ones"):
+        create_torchscript_neuropod(
+            str(tmp_path / "p"),
+            "m",
+            FLOATS,
+            specs("float32", "out"),
+            module=Adding(),
+            test_input_data=sample,
+            test_expected_out={"out": np.float32([3])},
+        )
+
+
+@pytest.mark.parametrize(("module", "output"), [(Strings, "any name"), (DictOfStrings, "out")])
+def test_strings_come_back_as_they_went(tmp_path, module, output):
+    model = load(tmp_path, module(), specs("string", "x"), specs("string", output))
+    for strings in (np.array(["a", "", "é 😀"]), np.array([], dtype=np.str_), np.array(["big"], dtype=">U5")):
+        result = model.infer({"x": strings})[output]
+        assert result.dtype.kind == "U"
+        np.testing.assert_array_equal(result, strings)
+    with pytest.raises(SpecError, match="strings of one dimension only, not 2"):
+        model.infer({"x": np.array([["a"]])})
+
+
+def test_tuples_of_dicts_are_merged(tmp_path):
+    result = load(tmp_path, Twin(), FLOATS[:1], specs("float32", "a", "b")).infer({"x": np.float32([1])})
+    assert (result["a"], result["b"]) == ([1], [2])
+
+
+def test_an_output_that_comes_twice_is_an_error(tmp_path):
+    model = load(tmp_path, Doubled(), FLOATS[:1], specs("float32", "a"))
+    with pytest.raises(SpecError, match="output 'a' twice"):
+        model.infer({"x": np.float32([1])})
+
+
+class Result(NamedTuple):
+    first: Tensor
+    second: Tensor
+
+
+@pytest.mark.skipif(
+    VERSION < (1, 3), reason="this torch cannot load a saved module that returns a namedtuple"
+)
+def test_fields_of_a_namedtuple_are_outputs(tmp_path):
+    class Named(torch.jit.ScriptModule):
+        @torch.jit.script_method
+        def forward(self, x):
+            return Result(x, x + 1)
+
+    model = load(tmp_path, Named(), FLOATS[:1], specs("float32", "first", "second"))
+    result = model.infer({"x": np.float32([1])})
+    assert (result["first"], result["second"]) == ([1], [2])
+
+
+@pytest.mark.skipif(VERSION < (1, 10), reason="this torch has no Union types")
+def test_dicts_may_mix_strings_and_tensors(tmp_path):
+    module = torch.jit.ScriptModule()
+    module.define(
+        "def forward(self, d: Dict[str, Union[List[str], Tensor]]) -> Dict[str, Tensor]:\n"
+        "    x = d['x']\n    s = d['s']\n"
+        "    assert isinstance(x, Tensor)\n    assert isinstance(s, List[str])\n"
+        "    return {'out': x + len(s)}\n"
+    )
+    model = load(tmp_path, module, FLOATS[:1] + specs("string", "s"), specs("float32", "out"))
+    assert model.infer({"x": np.float32([1]), "s": np.array(["a", "b"])})["out"] == [3]
+
+
+def test_a_bare_output_takes_the_only_name(tmp_path):
+    model = load(tmp_path, Plain(), FLOATS[:1], specs("float32", "z"))
+    assert model.infer({"x": np.float32([7])})["z"] == [7]
+
+
+def test_outputs_that_cannot_be_named_or_held_are_errors(tmp_path):
+    for number, (module, outputs, message) in enumerate(
+        [
+            (Plain(), specs("float32", "a", "b"), "returned a Tensor; for 2 outputs it must be a dict"),
+            (Pair(), specs("float32", "a"), "returned a tuple"),
+            (
+                Integers(),
+                specs("int64", "a"),
+                "output 'a' must be a tensor or a list of strings, but is a list",
+            ),
+        ]
+    ):
+        (tmp_path / str(number)).mkdir()
+        model = load(tmp_path / str(number), module, FLOATS[:1], outputs)
+        with pytest.raises(SpecError, match=message):
+            model.infer({"x": np.float32([1])})
+
+
+def test_parameters_and_turned_tensors_come_out_contiguous_and_without_gradients(tmp_path):
+    model = load(tmp_path, Weighted(), FLOATS[:1], specs("float32", "weight", "turned"))
+    result = model.infer({"x": np.array(1, "f4")})
+    assert result["turned"].shape == (3, 2)
+    assert result["turned"].flags.c_contiguous
+    np.testing.assert_array_equal(result["weight"], np.ones((2, 3)))
+
+
+DTYPES = ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool", "float16"]
+DTYPES += ["complex64", "complex128"] if VERSION >= (1, 8) else []
+DTYPES += ["uint16", "uint32", "uint64"] if VERSION >= (2, 3) else []
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_all_dtypes_and_memory_layouts_arrive_with_the_right_values(tmp_path, dtype):
+    model = load(tmp_path, Plain(), specs(dtype, "x"), specs(dtype, "z"))
+    base = np.array([[0, 1, 2], [1, 0, 1]]).astype(dtype)
+    read_only = base.copy()
+    read_only.flags.writeable = False
+    arrays = [
+        base,
+        base[0, 0:1].reshape(()),
+        base[:, :0],
+        base.T,
+        base[::-1, ::2],
+        base.astype(base.dtype.newbyteorder()),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for array in [*arrays, read_only]:
+            result = model.infer({"x": array})["z"]
+            assert (result.dtype, result.shape) == (base.dtype, array.shape)
+            np.testing.assert_array_equal(result, array)
+
+
+@pytest.mark.skipif(VERSION >= (2, 3), reason="this torch has all dtypes")
+def test_a_dtype_that_this_torch_lacks_is_an_error_that_names_it(tmp_path):
+    model = load(tmp_path, Plain(), specs("uint16", "x"), specs("uint16", "z"))
+    with pytest.raises(SpecError, match=r"input 'x': torch .* has no tensors of uint16"):
+        model.infer({"x": np.zeros(2, "u2")})
+
+
+def test_a_model_that_works_in_place_does_not_write_into_read_only_arrays(tmp_path):
+    model = load(tmp_path, InPlace(), FLOATS[:1], specs("float32", "z"))
+    array = np.float32([1])
+    array.flags.writeable = False
+    assert model.infer({"x": array})["z"] == [2]
+    assert array == [1]
+
+
+def test_the_models_own_error_propagates_raw(tmp_path):
+    model = load(tmp_path, Failing(), FLOATS[:1], specs("float32", "z"))
+    with pytest.raises(RuntimeError):
+        model.infer({"x": np.zeros((2, 3), "f4")})
+
+
+def test_what_torch_cannot_load_is_a_load_error_that_names_versions(tmp_path):
+    write_files(tmp_path, {"bad.pt": "no model", "bad.so": "no library"})
+    path = str(tmp_path / "p")
+    create_torchscript_neuropod(
+        path,
+        "m",
+        FLOATS,
+        FLOATS,
+        module_path=str(tmp_path / "bad.pt"),
+        custom_ops=[str(tmp_path / "bad.so")],
+        package_as_zip=False,
+    )
+    with pytest.raises(LoadError, match=r"torch .* cannot load the custom op .*bad\.so"):
+        load_model(read_package(path))
+    with pytest.raises(LoadError, match=r"torch .* cannot load .*model\.pt") as caught:
+        load_model(read_package(path), LoadOptions(load_custom_ops=False))
+    assert caught.value.remote_type
+    os.unlink(path + "/0/data/model.pt")
+    with pytest.raises(PackageError, match="has no model at"):
+        load_model(read_package(path), LoadOptions(load_custom_ops=False))
+
+
+@pytest.mark.parametrize("name", ["torchscript_addition_model", "torchscript_strings_model"])
+def test_real_old_packages_answer_or_say_what_they_need(name):
+    package = open_package(str(fixture_neuropod(name)))
+    if VERSION >= (2, 0):  # newer ones dropped the format of torch 1.1; it is not certain when
+        try:
+            model = load_model(package)
+        except LoadError as error:
+            assert "platform_version_semver should say so" in str(error)
+            return
+    else:
+        model = load_model(package)
+    if name == "torchscript_addition_model":
+        x = np.float32([[1, 2], [3, 4]])
+        np.testing.assert_array_equal(model.infer({"x": x, "y": x})["out"], x + x)
+    else:
+        result = model.infer({"x": np.array(["hello", "é"]), "y": np.array(["world", "😀"])})["out"]
+        assert result.tolist() == ["hello world", "é 😀"]
+
+
+def test_without_a_gpu_every_visible_gpu_means_the_cpu(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    for gpu in (None, 0, 3):
+        (tmp_path / str(gpu)).mkdir()
+        model = load(
+            tmp_path / str(gpu), Plain(), FLOATS[:1], specs("float32", "z"), LoadOptions(visible_gpu=gpu)
+        )
+        assert model.infer({"x": np.float32([1])})["z"] == [1]

@@ -1,0 +1,213 @@
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from environments_for_tests import WORKERS, fixture_neuropod
+from neuropod_worker.errors import PackageError, SpecError
+from neuropod_worker.package import open_package
+from neuropod_worker.problem.specs import TensorSpec
+from sample_packages import DOUBLING, python_neuropod, write_files
+
+CONFIG = {
+    "name": "old",
+    "platform": "python",
+    "input_spec": [{"name": "x", "dtype": "float32", "shape": [None, "n"]}],
+    "output_spec": [],
+}
+
+
+def old_package(tmp_path, **changes):
+    return write_files(tmp_path / "old", {"config.json": json.dumps({**CONFIG, **changes})})
+
+
+def zipped(path, members):
+    with zipfile.ZipFile(str(path), "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return str(path)
+
+
+def test_keys_that_old_packages_lack_have_defaults_and_unknown_ones_are_kept(tmp_path):
+    package = open_package(str(old_package(tmp_path, init_op_names={}, colour="red")))
+    assert package.version_range == "*"
+    assert package.custom_ops == ()
+    assert package.input_devices == {"x": "GPU"}
+    assert package.requirements_lock is None
+    assert package.inputs == (TensorSpec("x", "float32", (None, "n")),)
+    assert package.config["colour"] == "red"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"platform": None}, "'platform' must be a string, not None"),
+        ({"custom_ops": ["../evil.so"]}, "custom op '../evil.so' is no plain file name"),
+        ({"input_tensor_device": {"z": "GPU"}}, "names no input of the model: z"),
+        ({"input_tensor_device": {"x": "TPU"}}, "device of input 'x' must be GPU or CPU, not 'TPU'"),
+        ({"input_spec": [{"name": "x"}]}, "input 'x' has no 'dtype'"),
+    ],
+)
+def test_a_wrong_config_is_an_error_that_says_what(tmp_path, changes, message):
+    with pytest.raises((PackageError, SpecError), match=message):
+        open_package(str(old_package(tmp_path, **changes)))
+
+
+def test_what_is_no_package_is_a_package_error_with_its_path(tmp_path):
+    with pytest.raises(PackageError, match="there is no package at") as caught:
+        open_package(str(tmp_path / "nothing"))
+    assert caught.value.path == str(tmp_path / "nothing")
+    with pytest.raises(PackageError, match=r"config\.json is missing"):
+        open_package(str(tmp_path))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(PackageError, match="cannot be read"):
+        open_package(str(tmp_path))
+    (tmp_path / "file").write_text("no zip")
+    with pytest.raises(PackageError, match="cannot be extracted"):
+        open_package(str(tmp_path / "file"), str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    "name", ["tf_addition_model", "torchscript_addition_model", "torchscript_strings_model"]
+)
+def test_real_old_packages_open(name):
+    package = open_package(str(fixture_neuropod(name)))
+    assert [spec.name for spec in package.inputs] == ["x", "y"]
+    assert package.version_range == "*"
+
+
+def test_a_zip_opens_as_its_directory_does(tmp_path):
+    directory = python_neuropod(tmp_path, {"main.py": DOUBLING})
+    path = python_neuropod(
+        tmp_path, {"main.py": DOUBLING}, neuropod_path=str(tmp_path / "model.zip"), package_as_zip=True
+    )
+    package = open_package(path, str(tmp_path / "cache"))
+    assert package._replace(path="") == open_package(directory)._replace(path="")
+    assert os.path.isdir(package.file("data"))
+
+
+def test_equal_zips_are_extracted_once_and_a_changed_one_again(tmp_path):
+    cache = str(tmp_path / "cache")
+    first = zipped(tmp_path / "a.zip", [("config.json", json.dumps(CONFIG))])
+    shutil.copy(first, str(tmp_path / "b.zip"))
+    where = open_package(first, cache).path
+    assert open_package(str(tmp_path / "b.zip"), cache).path == where
+    zipped(tmp_path / "a.zip", [("config.json", json.dumps({**CONFIG, "name": "new"}))])
+    assert open_package(first, cache).name == "new"
+    assert sorted(name for name in os.listdir(cache + "/packages") if not name.endswith(".lock")) == sorted(
+        {os.path.basename(where), os.path.basename(open_package(first, cache).path)}
+    )
+
+
+def test_a_zip_needs_a_cache_dir(tmp_path):
+    with pytest.raises(PackageError, match="cache_dir"):
+        open_package(zipped(tmp_path / "a.zip", [("config.json", "{}")]))
+
+
+@pytest.mark.parametrize(
+    ("member", "problem"),
+    [
+        ("/etc/evil", "absolute"),
+        ("..\\evil", "absolute or foreign"),
+        ("C:/evil", "absolute or foreign"),
+        ("0/../../evil", "not plain"),
+        ("0//evil", "not plain"),
+        ("config.json", "occurs twice"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_zip_with_an_unsafe_member_is_refused_and_leaves_nothing(tmp_path, member, problem):
+    path = zipped(tmp_path / "evil.zip", [("config.json", json.dumps(CONFIG)), (member, "x")])
+    with pytest.raises(PackageError, match=problem):
+        open_package(path, str(tmp_path / "cache"))
+    left = [name for name in os.listdir(str(tmp_path / "cache" / "packages")) if not name.endswith(".lock")]
+    assert left == []
+
+
+def test_a_zip_with_a_symbolic_link_is_refused(tmp_path):
+    link = zipfile.ZipInfo("0/data/link")
+    link.external_attr = 0o120777 << 16
+    with pytest.raises(PackageError, match="is a symbolic link"):
+        open_package(zipped(tmp_path / "evil.zip", [(link, "/etc/passwd")]), str(tmp_path / "cache"))
+
+
+def test_a_damaged_zip_is_a_package_error(tmp_path):
+    path = zipped(tmp_path / "a.zip", [("config.json", json.dumps(CONFIG))])
+    content = Path(path).read_bytes()
+    Path(path).write_bytes(content.replace(b'"old"', b'"odd"'))
+    with pytest.raises(PackageError, match="cannot be extracted"):
+        open_package(path, str(tmp_path / "cache"))
+
+
+def test_rests_of_an_extraction_that_was_killed_do_not_matter(tmp_path):
+    path = zipped(tmp_path / "a.zip", [("config.json", json.dumps(CONFIG))])
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    write_files(
+        tmp_path / "cache" / "packages", {digest + ".staged/0/code/rest.py": "", digest + ".lock": ""}
+    )
+    package = open_package(path, str(tmp_path / "cache"))
+    assert not os.path.exists(package.file("code"))
+
+
+def test_several_processes_extract_the_same_zip_at_once(tmp_path):
+    members = [("config.json", json.dumps(CONFIG))] + [
+        (f"0/data/{i}", os.urandom(1 << 16)) for i in range(50)
+    ]
+    path = zipped(tmp_path / "a.zip", members)
+    code = "import sys; from neuropod_worker.package import *; print(open_package(*sys.argv[1:]).path)"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, path, str(tmp_path / "cache")],
+            env={**os.environ, "PYTHONPATH": str(WORKERS)},
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(4)
+    ]
+    places = {process.communicate()[0] for process in started}
+    assert [process.returncode for process in started] == [0] * 4
+    assert len(places) == 1
+    assert len(os.listdir(places.pop().decode().strip() + "/0/data")) == 50
+
+
+def test_the_hash_of_a_large_zip_is_remembered_until_the_file_changes(tmp_path):
+    cache = str(tmp_path / "cache")
+    path = zipped(tmp_path / "a.zip", [("config.json", json.dumps(CONFIG)), ("0/data/big", b"x" * (2 << 20))])
+    os.utime(path, (1000, 1000))  # a file that changed just now is not remembered
+    where = open_package(path, cache).path
+    (memo,) = (tmp_path / "cache" / "hashes").iterdir()
+    fake = json.loads(memo.read_text())
+    fake["sha256"] = "remembered"
+    memo.write_text(json.dumps(fake))
+    os.rename(where, str(tmp_path / "cache" / "packages" / "remembered"))
+    assert os.path.basename(open_package(path, cache).path) == "remembered"
+    os.utime(path, (2000, 2000))
+    assert open_package(path, cache).path == where
+
+
+def test_a_manifest_finds_changed_and_missing_files(tmp_path):
+    directory = Path(python_neuropod(tmp_path, {"main.py": DOUBLING}))
+    open_package(str(directory))
+    code = directory / "0" / "code" / "model" / "main.py"
+    (directory / "extra.txt").write_text("files that a user adds are no damage")
+    open_package(str(directory))
+    code.write_text(DOUBLING + "#")
+    with pytest.raises(PackageError, match=r"0/code/model/main\.py is not what the manifest"):
+        open_package(str(directory))
+    code.unlink()
+    with pytest.raises(PackageError, match=r"0/code/model/main\.py is in the manifest, but missing"):
+        open_package(str(directory))
+    (directory / "manifest.json").write_text('{"manifest_version": 2, "files": {}}')
+    with pytest.raises(PackageError, match="not a manifest of version 1"):
+        open_package(str(directory))
+
+
+def test_the_manifest_of_a_zip_is_verified_when_it_is_extracted(tmp_path):
+    manifest = json.dumps({"manifest_version": 1, "files": {"config.json": "0" * 64}})
+    path = zipped(tmp_path / "a.zip", [("config.json", json.dumps(CONFIG)), ("manifest.json", manifest)])
+    with pytest.raises(PackageError, match="is not what the manifest"):
+        open_package(path, str(tmp_path / "cache"))

@@ -1,0 +1,255 @@
+import hashlib
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from neuropod_worker.errors import PackageError
+from neuropod_worker.package import open_package
+from neuropod_worker.package.packagers import (
+    create_python_neuropod,
+    create_pytorch_neuropod,
+    create_torchscript_neuropod,
+)
+from neuropod_worker.package.tensors_file import read_test_data
+from sample_packages import DOUBLING, FLOATS_IN, FLOATS_OUT, python_neuropod, write_files
+
+
+def everything_under(folder):
+    return sorted(str(path.relative_to(folder)) for path in Path(str(folder)).rglob("*"))
+
+
+def test_config_bytes_are_those_of_the_original(tmp_path):
+    path = python_neuropod(
+        tmp_path,
+        {"main.py": DOUBLING},
+        input_spec=[{"name": "x", "dtype": "double", "shape": (None, "n", 3)}],
+        output_spec=[{"name": "y", "dtype": np.str_, "shape": None}],
+        platform_version_semver=">=3.6",
+        default_input_tensor_device="CPU",
+    )
+    expected = """{
+    "custom_ops": [],
+    "input_spec": [
+        {
+            "dtype": "float64",
+            "name": "x",
+            "shape": [
+                null,
+                "n",
+                3
+            ]
+        }
+    ],
+    "input_tensor_device": {
+        "x": "CPU"
+    },
+    "name": "sample",
+    "output_spec": [
+        {
+            "dtype": "string",
+            "name": "y",
+            "shape": null
+        }
+    ],
+    "platform": "python",
+    "platform_version_semver": ">=3.6"
+}"""
+    assert Path(path, "config.json").read_text() == expected
+    entry = '{"entrypoint": "load", "entrypoint_package": "model.main"}'
+    assert Path(path, "0", "config.json").read_text() == entry
+
+
+def test_the_manifest_lists_every_file_but_itself(tmp_path):
+    path = python_neuropod(tmp_path, {"main.py": DOUBLING, "sub/deep/more.py": "", "sub/old.pyc": "x"})
+    text = Path(path, "manifest.json").read_text()
+    manifest = json.loads(text)
+    assert text == json.dumps(manifest, indent=4, sort_keys=True)
+    code = ["__init__.py", "model/__init__.py", "model/main.py", "model/sub/__init__.py"]
+    code += ["model/sub/deep/__init__.py", "model/sub/deep/more.py"]
+    assert set(manifest["files"]) == {"config.json", "0/config.json"}.union("0/code/" + name for name in code)
+    digest = hashlib.sha256(Path(path, "config.json").read_bytes()).hexdigest()
+    assert manifest["files"]["config.json"] == digest
+
+
+def test_data_is_packaged_under_its_names_and_code_without_compiled_files(tmp_path):
+    write_files(tmp_path / "files", {"weights.bin": "w", "folder/a": "a", "folder/b/c": "c"})
+    path = python_neuropod(
+        tmp_path,
+        {"main.py": DOUBLING, "__pycache__/main.cpython-36.pyc": "x"},
+        data_paths=[
+            {"path": str(tmp_path / "files" / "weights.bin"), "packaged_name": "w.bin"},
+            {"path": str(tmp_path / "files" / "folder"), "packaged_name": "nested/folder"},
+        ],
+    )
+    data = Path(path, "0", "data")
+    files = {name for name in everything_under(data) if (data / name).is_file()}
+    assert files == {"w.bin", "nested/folder/a", "nested/folder/b/c"}
+    assert everything_under(Path(path, "0", "code", "model")) == ["__init__.py", "main.py"]
+
+
+@pytest.mark.parametrize("zip_compression", [False, True])
+def test_zips_of_equal_packages_are_equal(tmp_path, zip_compression):
+    paths = [
+        python_neuropod(
+            tmp_path,
+            {"main.py": DOUBLING},
+            neuropod_path=str(tmp_path / name),
+            package_as_zip=True,
+            zip_compression=zip_compression,
+        )
+        for name in ("one", "two")
+    ]
+    assert Path(paths[0]).read_bytes() == Path(paths[1]).read_bytes()
+    with zipfile.ZipFile(paths[0]) as archive:
+        assert archive.namelist() == sorted(archive.namelist())
+        expected = zipfile.ZIP_DEFLATED if zip_compression else zipfile.ZIP_STORED
+        assert {member.compress_type for member in archive.infolist()} == {expected}
+
+
+def test_a_torchscript_package_from_a_file_holds_it_as_model_pt(tmp_path):
+    write_files(tmp_path, {"saved.pt": "bytes of a module", "ops/my_op.so": "library"})
+    path = str(tmp_path / "packaged")
+    create_torchscript_neuropod(
+        path,
+        "scripted",
+        FLOATS_IN,
+        FLOATS_OUT,
+        module_path=str(tmp_path / "saved.pt"),
+        custom_ops=[str(tmp_path / "ops" / "my_op.so")],
+        input_tensor_device={"x": "CPU"},
+        package_as_zip=False,
+    )
+    package = open_package(path)
+    assert Path(package.file("data", "model.pt")).read_text() == "bytes of a module"
+    assert package.platform == "torchscript"
+    assert package.custom_ops == ("my_op.so",)
+    assert [Path(op).read_text() for op in package.custom_op_paths()] == ["library"]
+    assert package.input_devices == {"x": "CPU"}
+
+
+def test_a_module_is_saved_by_its_own_method(tmp_path):
+    class Module:
+        def save(self, path):
+            Path(path).write_text("saved")
+
+    create_torchscript_neuropod(
+        str(tmp_path / "p"), "m", FLOATS_IN, FLOATS_OUT, module=Module(), package_as_zip=False
+    )
+    assert (tmp_path / "p" / "0" / "data" / "model.pt").read_text() == "saved"
+
+
+def test_exactly_one_source_of_a_torchscript_module_is_taken(tmp_path):
+    for sources in ({}, {"module": object(), "module_path": "x"}):
+        with pytest.raises(ValueError, match="exactly one of module and module_path"):
+            create_torchscript_neuropod(str(tmp_path / "p"), "m", FLOATS_IN, FLOATS_OUT, **sources)
+
+
+def test_the_pytorch_packager_is_the_python_packager():
+    assert create_pytorch_neuropod is create_python_neuropod
+
+
+def test_the_finished_package_is_run_and_its_sample_data_kept(tmp_path):
+    sample = {"test_input_data": {"x": np.float32([1, 2])}, "test_expected_out": {"y": [2.0, 4.0000001]}}
+    path = python_neuropod(tmp_path, {"main.py": DOUBLING}, **sample)
+    data = read_test_data(path)
+    np.testing.assert_array_equal(data.inputs["x"], [1, 2])
+    assert "test_data.npz" in json.loads(Path(path, "manifest.json").read_text())["files"]
+    assert not list(Path(path).rglob("__pycache__"))
+    bare = python_neuropod(
+        tmp_path,
+        {"main.py": DOUBLING},
+        neuropod_path=str(tmp_path / "bare"),
+        persist_test_data=False,
+        **sample,
+    )
+    assert read_test_data(bare) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "expected", "message"),
+    [
+        (DOUBLING, {"y": np.float32([2, 5])}, r"(?s)'y' is\n\[2\. 4\.\]\nexpected\n\[2\. 5\.\]"),
+        (DOUBLING, {"y": np.float32([2])}, r"'y' has shape \(2,\), expected \(1,\)"),
+        (
+            "load = lambda data: lambda x: {}",
+            {"y": np.float32([2])},
+            r"'y' is expected, but the model gives only \[\]",
+        ),
+        (
+            "def load(data):\n    raise KeyError('the cause')",
+            None,
+            "(?s)does not run on its test input.*KeyError: 'the",
+        ),
+    ],
+)
+def test_a_package_that_fails_its_test_is_a_value_error_and_not_kept(tmp_path, code, expected, message):
+    with pytest.raises(ValueError, match=message):
+        python_neuropod(
+            tmp_path,
+            {"main.py": code},
+            test_input_data={"x": np.float32([1, 2])},
+            test_expected_out=expected,
+        )
+    assert [name for name in os.listdir(str(tmp_path)) if name != "source"] == []
+
+
+def test_strings_are_compared_exactly(tmp_path):
+    strings = [{"name": "x", "dtype": "string", "shape": (None,)}]
+    code = "def load(data):\n    return lambda x: {'x': [s + '😀' for s in x.tolist()]}"
+    arguments = {"input_spec": strings, "output_spec": strings, "test_input_data": {"x": ["a", ""]}}
+    python_neuropod(tmp_path, {"main.py": code}, test_expected_out={"x": ["a😀", "😀"]}, **arguments)
+    with pytest.raises(ValueError, match="not the expected ones"):
+        python_neuropod(
+            tmp_path,
+            {"main.py": code},
+            neuropod_path=str(tmp_path / "other"),
+            test_expected_out={"x": ["a", "😀"]},
+            **arguments,
+        )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"input_tensor_device": {"nope": "CPU"}}, "names no input of the model: nope"),
+        ({"default_input_tensor_device": "TPU"}, "default_input_tensor_device must be GPU or CPU"),
+        ({"input_spec": [{"name": "x", "dtype": "float99", "shape": []}]}, "input 'x': dtype 'float99'"),
+        ({"test_expected_out": {"y": np.float32([1])}}, "test_expected_out needs test_input_data"),
+        ({"test_input_data": {"z": 1}}, "there is no input 'z'"),
+        ({"custom_ops": ["/nowhere/op.so"]}, "there is no file or folder /nowhere/op.so"),
+        ({"data_paths": [{"path": "/", "packaged_name": "../out"}]}, "leads out of the package"),
+        (
+            {"data_paths": [{"path": "/nowhere/x", "packaged_name": "x"}]},
+            "there is no file or folder /nowhere/x",
+        ),
+        ({"neuropod_path": "/nowhere/folder/package"}, "there is no folder /nowhere/folder"),
+    ],
+)
+def test_a_wrong_argument_is_a_value_error_and_leaves_nothing(tmp_path, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        python_neuropod(tmp_path, {"main.py": DOUBLING}, **parameters)
+    assert [name for name in os.listdir(str(tmp_path)) if name != "source"] == []
+
+
+def test_what_is_packaged_already_is_not_overwritten(tmp_path):
+    root = str(write_files(tmp_path / "root", {"model/main.py": DOUBLING}))
+    twice = [{"python_root": root, "dirs_to_package": ["model", "model"]}]
+    with pytest.raises(PackageError, match="packaged over what is packaged already"):
+        python_neuropod(tmp_path, {"main.py": DOUBLING}, code_path_spec=twice)
+
+
+@pytest.mark.parametrize("package_as_zip", [False, True])
+def test_an_existing_output_path_is_a_value_error_and_stays(tmp_path, package_as_zip):
+    existing = tmp_path / "packaged"
+    existing.mkdir()
+    with pytest.raises(ValueError, match="exists already"):
+        python_neuropod(tmp_path, {"main.py": DOUBLING}, package_as_zip=package_as_zip)
+    assert everything_under(existing) == []
+
+
+def test_a_package_inside_a_python_root_is_a_value_error(tmp_path):
+    with pytest.raises(ValueError, match="must not lie inside the python_root"):
+        python_neuropod(tmp_path, {"main.py": DOUBLING}, neuropod_path=str(tmp_path / "source" / "p"))

@@ -1,0 +1,45 @@
+"""The tests of packages, backends and problem definitions under real interpreters with numpy alone."""
+
+import os
+import subprocess
+
+import pytest
+from environments_for_tests import WORKERS, environment, run_tests_in
+
+FOLDERS = ("tests/problem", "tests/package", "tests/backends")
+PINS = {"3.6": ["numpy", "pytest<7.1"], "3.13": ["numpy", "pytest"]}
+
+
+@pytest.mark.workers
+@pytest.mark.parametrize("version", sorted(PINS))
+def test_packages_are_written_opened_and_run_on_python(version):
+    python = environment(f"numpy-py{version.replace('.', '')}", version, PINS[version])
+    run_tests_in(python, *FOLDERS, "-m", "not workers and not frameworks")
+
+
+@pytest.mark.workers
+@pytest.mark.parametrize("version", sorted(PINS))
+def test_the_worker_program_leaves_the_path_of_a_plain_isolated_start(version):
+    python = environment(f"numpy-py{version.replace('.', '')}", version, PINS[version])
+    show = "import sys; print(sys.path); print('neuropod_worker' in sys.modules)"
+    program = str(WORKERS / "neuropod_worker" / "__main__.py")
+    adopt = f"import runpy; runpy.run_path({program!r})['_adopt_own_folder'](); "
+    environ = {**os.environ, "PYTHONPATH": "/nowhere"}
+    plain, adopted = (
+        subprocess.run([python, "-I", "-c", code], env=environ, stdout=subprocess.PIPE)
+        .stdout.decode()
+        .split("\n")
+        for code in (show, adopt + show)
+    )
+    assert plain[0] == adopted[0]
+    assert (plain[1], adopted[1]) == ("False", "True")
+
+
+@pytest.mark.workers
+def test_unpinned_requirements_are_compiled_for_the_packaging_python():
+    python = environment("uv-py38", "3.8", ["numpy", "uv"])
+    code = "from neuropod_worker.package.requirements import lock_text; print(lock_text(['six<1.16']))"
+    run = subprocess.run(
+        [python, "-c", code], env={**os.environ, "PYTHONPATH": str(WORKERS)}, stdout=subprocess.PIPE
+    )
+    assert run.stdout.decode().split("\n")[:2] == ["# This file was made with Python 3.8", "six==1.15.0"]
