@@ -1,0 +1,8 @@
+"""``python -m neuropod_ope.cli``."""
+
+import sys
+
+from neuropod_ope.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

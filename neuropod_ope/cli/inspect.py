@@ -1,0 +1,87 @@
+"""``neuropod-ope inspect``: what a package declares and what would run it. Runs and builds nothing."""
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from neuropod_worker.package import Package, open_package
+from neuropod_worker.package.tensors_file import LEGACY_TEST_DATA, read_test_data
+from neuropod_worker.problem.specs import TensorSpec
+
+from neuropod_ope.environment import (
+    EnvironmentPolicy,
+    NoMatchingEnvironment,
+    Requirement,
+    default_cache_dir,
+    ensure_environment,
+    satisfied_by_this_interpreter,
+)
+from neuropod_ope.environment.catalog import load_catalog
+from neuropod_ope.environment.lockfile import read_lock
+from neuropod_ope.environment.versions import RangeError
+
+_LABEL_WIDTH = 16
+
+
+def add_inspect_command(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = subparsers.add_parser("inspect", help="what a package declares, and what would run it")
+    command.add_argument("package", help="a package: folder or zip file")
+    command.add_argument("--cache-dir", type=Path, default=default_cache_dir(), help="default: %(default)s")
+    command.set_defaults(run=_inspect)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    policy = EnvironmentPolicy(arguments.cache_dir.absolute(), build="never")
+    package = open_package(arguments.package, str(policy.cache_dir))
+    for label, text in (*_declared(package), *_what_runs_it(package, arguments.package, policy)):
+        indented = text.replace("\n", "\n" + " " * _LABEL_WIDTH)
+        print(f"{label:<{_LABEL_WIDTH}}{indented}")
+    return 0
+
+
+def _declared(package: Package) -> Iterator[tuple[str, str]]:
+    yield "name", package.name
+    yield "platform", package.platform
+    yield "runs on", f"{_framework(package.platform)} {package.version_range}"
+    yield "inputs", "\n".join(map(_spec_text, package.inputs)) or "none"
+    yield "outputs", "\n".join(map(_spec_text, package.outputs)) or "none"
+    yield "custom ops", "\n".join(package.custom_ops) or "none"
+    if package.requirements_lock is not None:
+        yield "pins", "\n".join(map(str, read_lock(package.requirements_lock).requirements)) or "none"
+    yield "test data", _test_data_text(package)
+
+
+def _what_runs_it(package: Package, source: str, policy: EnvironmentPolicy) -> Iterator[tuple[str, str]]:
+    requirement = Requirement(package.platform, package.version_range, package.requirements_lock)
+    try:
+        missing = satisfied_by_this_interpreter(requirement)
+        yield "in process", f"no: {missing}" if missing else "yes, this interpreter has what it needs"
+        environment = ensure_environment(requirement, policy, source)
+    except NoMatchingEnvironment as error:
+        yield "out of process", f"not yet: {error}"
+    except RangeError as error:
+        yield "out of process", f"no: {error}"
+    else:
+        yield "out of process", f"yes, with {environment.python}"
+
+
+def _framework(platform: str) -> str:
+    known = load_catalog().get(platform)
+    return known.distributions[0] if known else {"python": "Python"}.get(platform, platform)
+
+
+def _spec_text(spec: TensorSpec) -> str:
+    if spec.shape is None:
+        return f"{spec.name}: {spec.dtype}, any shape"
+    dimensions = ", ".join("*" if size is None else str(size) for size in spec.shape)
+    return f"{spec.name}: {spec.dtype} ({dimensions}{',' if len(spec.shape) == 1 else ''})"
+
+
+def _test_data_text(package: Package) -> str:
+    data = read_test_data(package.path)
+    if data is not None:
+        return "inputs and expected outputs" if data.outputs else "inputs"
+    if os.path.exists(os.path.join(package.path, LEGACY_TEST_DATA)):
+        return f"{LEGACY_TEST_DATA}, a pickle: not read, because that could run code"
+    return "none"

@@ -1,0 +1,84 @@
+"""``neuropod-ope run``: one call of a model, on given inputs or on the package's own test data."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from neuropod_worker.package.tensors_file import SampleData, read_arrays, read_test_data, write_arrays
+
+from neuropod_ope.environment import default_cache_dir
+from neuropod_ope.errors import PackageError
+from neuropod_ope.runtime import Runtime
+
+_SHOWN_ELEMENTS = 40  # of a larger array numpy shows the edges
+_INDENT = "    "
+
+
+def add_run_command(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = subparsers.add_parser("run", help="call a model once and show what comes")
+    command.add_argument("package", help="a package: folder or zip file")
+    command.add_argument("--inputs", metavar="X.npz", help="default: the package's own test data")
+    command.add_argument("--outputs", metavar="Y.npz", help="write the outputs to this file")
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--in-process", dest="out_of_process", action="store_false", help="or fail")
+    where.add_argument(
+        "--out-of-process", dest="out_of_process", action="store_true", help="default: only if it has to"
+    )
+    command.add_argument("--python", metavar="PATH", help="run the worker with this existing interpreter")
+    command.add_argument("--timeout", type=float, metavar="S", help="seconds that the call may take")
+    command.add_argument("--cache-dir", type=Path, default=default_cache_dir(), help="default: %(default)s")
+    command.set_defaults(run=_run, out_of_process=None)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    with Runtime(cache_dir=arguments.cache_dir) as runtime:
+        model = runtime.load(
+            arguments.package,
+            out_of_process=arguments.out_of_process,
+            environment=arguments.python,
+            timeout=arguments.timeout,
+            lazy=True,
+        )
+        data = _data(arguments.inputs, arguments.package, model.path)
+        outputs = model.infer(data.inputs)
+        for pid, _, python, framework, _ in model.workers:
+            print(f"ran in worker {pid}: Python {python}, {model.platform} {framework}")
+    differing = _show(outputs, data.outputs)
+    if arguments.outputs is not None:
+        write_arrays(arguments.outputs, outputs)
+    return 1 if differing else 0
+
+
+def _data(inputs: str | None, package: str, opened: str) -> SampleData:
+    if inputs is not None:
+        return SampleData(read_arrays(inputs), {})
+    data = read_test_data(opened)
+    if data is None:
+        raise PackageError(f"{package} has no test data to run on; give inputs: --inputs FILE.npz", package)
+    return data
+
+
+def _show(outputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> bool:
+    """Print the outputs, each with a verdict if one is expected. Whether any is not what is expected."""
+    differing = [name for name, want in expected.items() if not _agrees(outputs.get(name), want)]
+    for name, array in outputs.items():
+        print(f"{name}: {_text(array)}")
+    for name in differing:
+        print(f"NOT AS EXPECTED: {name}; expected was {_text(expected[name])}")
+    if expected and not differing:
+        print("The outputs are as the package expects.")
+    return bool(differing)
+
+
+def _agrees(got: np.ndarray | None, want: np.ndarray) -> bool:
+    if got is None or got.shape != want.shape:
+        return False
+    if got.dtype.kind == "U" or want.dtype.kind == "U":
+        return np.array_equal(got, want)
+    return np.allclose(got, want, equal_nan=True)
+
+
+def _text(array: np.ndarray) -> str:
+    values = np.array2string(array, threshold=_SHOWN_ELEMENTS, precision=6, prefix=_INDENT)
+    return f"{array.dtype} {array.shape}\n{_INDENT}{values}"
