@@ -152,8 +152,18 @@ def test_a_load_error_carries_the_remote_type_and_traceback(tmp_path):
     code = "class Own(Exception):\n    pass\ndef load(data):\n    raise Own('why')"
     with pytest.raises(LoadError) as caught:
         load_model(python_package(tmp_path, {"main.py": code}))
-    assert caught.value.remote_type == "model.main.Own"
+    assert caught.value.remote_type == "Own"
     assert "raise Own('why')" in caught.value.remote_traceback
+
+
+def test_an_exception_without_a_text_is_a_load_error_too(tmp_path):
+    code = "class Own(Exception):\n    def __str__(self):\n        return self.missing\n"
+    code += "def load(data):\n    raise Own()"
+    with pytest.raises(
+        LoadError, match=r"Own: \(the text of the exception cannot be had: AttributeError\)"
+    ) as caught:
+        load_model(python_package(tmp_path, {"main.py": code}))
+    assert "in load" in caught.value.remote_traceback
 
 
 def test_an_entry_point_outside_the_package_is_a_package_error(tmp_path):

@@ -299,14 +299,11 @@ def test_what_torch_cannot_load_is_a_load_error_that_names_versions(tmp_path):
 @pytest.mark.parametrize("name", ["torchscript_addition_model", "torchscript_strings_model"])
 def test_real_old_packages_answer_or_say_what_they_need(name):
     package = open_package(str(fixture_neuropod(name)))
-    if VERSION >= (2, 0):  # newer ones dropped the format of torch 1.1; it is not certain when
-        try:
-            model = load_model(package)
-        except LoadError as error:
-            assert "platform_version_semver should say so" in str(error)
-            return
-    else:
-        model = load_model(package)
+    if VERSION >= (1, 12):
+        with pytest.raises(LoadError, match="platform_version_semver should say so"):
+            load_model(package)
+        return
+    model = load_model(package)
     if name == "torchscript_addition_model":
         x = np.float32([[1, 2], [3, 4]])
         np.testing.assert_array_equal(model.infer({"x": x, "y": x})["out"], x + x)
@@ -324,3 +321,45 @@ def test_without_a_gpu_every_visible_gpu_means_the_cpu(tmp_path):
             tmp_path / str(gpu), Plain(), FLOATS[:1], specs("float32", "z"), LoadOptions(visible_gpu=gpu)
         )
         assert model.infer({"x": np.float32([1])})["z"] == [1]
+
+
+needs_gpu = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="this machine has no GPU that torch can use"
+)
+
+
+class Where(torch.jit.ScriptModule):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    @torch.jit.script_method
+    def forward(self, x, y):
+        return {"out": torch.tensor([x.is_cuda, y.is_cuda, self.weight.is_cuda]), "sum": x + self.weight}
+
+
+@needs_gpu
+def test_model_and_inputs_go_to_the_visible_gpu_but_for_inputs_marked_cpu(tmp_path):
+    devices = {"x": "GPU", "y": "CPU"}
+    outputs = [*specs("bool", "out"), *specs("float32", "sum")]
+    first = load(tmp_path, Where(), FLOATS, outputs, LoadOptions(visible_gpu=0), input_tensor_device=devices)
+    on_cpu = load_model(first.package, LoadOptions(visible_gpu=None))
+    inputs = {"x": np.float32([1]), "y": np.float32([2])}
+    for model, where in ((first, [True, False, True]), (on_cpu, [False, False, False])):
+        result = model.infer(inputs)
+        assert result["out"].tolist() == where
+        assert result["sum"] == [2]
+
+
+@needs_gpu
+def test_a_gpu_that_is_not_there_is_a_load_error(tmp_path):
+    with pytest.raises(LoadError, match="there is no GPU 99; torch sees"):
+        load(tmp_path, Plain(), FLOATS[:1], specs("float32", "z"), LoadOptions(visible_gpu=99))
+
+
+@needs_gpu
+def test_the_finished_package_is_tested_on_the_gpu(tmp_path):
+    sample = {name: np.float32([1]) for name in "xy"}
+    outputs = [*specs("bool", "out"), *specs("float32", "sum")]
+    expected = {"out": [True, True, True]}
+    load(tmp_path, Where(), FLOATS, outputs, test_input_data=sample, test_expected_out=expected)

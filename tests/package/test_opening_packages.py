@@ -73,12 +73,17 @@ def test_what_is_no_package_is_a_package_error_with_its_path(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["tf_addition_model", "torchscript_addition_model", "torchscript_strings_model"]
+    ("name", "readers"),
+    [
+        ("tf_addition_model", "*"),
+        ("torchscript_addition_model", "<1.11"),
+        ("torchscript_strings_model", "<1.11"),
+    ],
 )
-def test_real_old_packages_open(name):
+def test_real_old_packages_open_and_say_which_versions_read_them(name, readers):
     package = open_package(str(fixture_neuropod(name)))
     assert [spec.name for spec in package.inputs] == ["x", "y"]
-    assert package.version_range == "*"
+    assert package.version_range == readers
 
 
 def test_a_zip_opens_as_its_directory_does(tmp_path):

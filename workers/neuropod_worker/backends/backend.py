@@ -44,9 +44,27 @@ class Backend:
         """Gives the model up. Nothing is called afterwards."""
 
 
-def load_error(message: str, error: BaseException) -> LoadError:
-    """A ``LoadError`` that carries what the model's code or framework raised, as text."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else kind.__module__ + "." + kind.__qualname__
-    text = "".join(traceback.format_exception(kind, error, error.__traceback__))
-    return LoadError("{}: {}: {}".format(message, name, error), remote_type=name, remote_traceback=text)
+class Described(NamedTuple):
+    """A foreign exception as text."""
+
+    type_name: str
+    message: str
+    traceback: str
+
+
+def described(error: BaseException) -> Described:
+    """Describes an exception of a model's own, whose class may do anything when it is asked for its text."""
+    name = type(error).__name__
+    try:
+        message = str(error)
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+    except Exception as another:  # its __str__ may raise anything
+        message = "(the text of the exception cannot be had: {})".format(type(another).__name__)
+        lines = traceback.format_tb(error.__traceback__)
+    return Described(name, message, "".join(lines))
+
+
+def load_error(what_failed: str, error: BaseException) -> LoadError:
+    """A ``LoadError`` that carries what the model's code or framework raised."""
+    name, message, text = described(error)
+    return LoadError("{}: {}: {}".format(what_failed, name, message), remote_type=name, remote_traceback=text)

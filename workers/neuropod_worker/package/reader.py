@@ -5,6 +5,7 @@ Never runs code of the package, never unpickles, never writes into a package dir
 """
 
 import os
+import zipfile
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 from ..errors import PackageError
@@ -13,13 +14,17 @@ from .archive import extracted
 from .config import read_config
 from .manifest import verify_manifest
 
+# Torch before 1.4 wrote another archive format, which 1.10.2 still reads and 1.12.1 refuses.
+_READERS_OF_OLD_TORCHSCRIPT = "<1.11"
+
 
 class Package(NamedTuple):
     """An opened package.
 
-    ``version_range`` is the npm range of ``platform_version_semver``. ``custom_ops`` are file names in
-    ``0/ops``. ``input_devices`` says GPU or CPU for every input. ``config`` is ``config.json`` as read, with
-    keys that this library does not know.
+    ``version_range`` is the npm range of ``platform_version_semver``; where that asks for nothing, but the
+    model file is in a format that only old versions read, it is the range of those. ``custom_ops`` are file
+    names in ``0/ops``. ``input_devices`` says GPU or CPU for every input. ``config`` is ``config.json`` as
+    read, with keys that this library does not know.
     """
 
     path: str
@@ -67,6 +72,9 @@ def open_package(path: str, cache_dir: Optional[str] = None) -> Package:
 def read_package(directory: str) -> Package:
     """The package in a directory, not verified: for those who were handed the path of an opened package."""
     config = read_config(directory)
+    version_range = config.version_range
+    if config.platform == "torchscript" and version_range == "*" and _is_old_torchscript(directory):
+        version_range = _READERS_OF_OLD_TORCHSCRIPT
     lock = os.path.join(directory, "0", "requirements.lock")
     requirements = None
     if os.path.exists(lock):
@@ -76,7 +84,7 @@ def read_package(directory: str) -> Package:
         path=directory,
         name=config.name,
         platform=config.platform,
-        version_range=config.version_range,
+        version_range=version_range,
         inputs=config.inputs,
         outputs=config.outputs,
         custom_ops=config.custom_ops,
@@ -84,3 +92,11 @@ def read_package(directory: str) -> Package:
         requirements_lock=requirements,
         config=config.raw,
     )
+
+
+def _is_old_torchscript(directory: str) -> bool:
+    try:
+        with zipfile.ZipFile(os.path.join(directory, "0", "data", "model.pt")) as archive:
+            return any(name.endswith("/model.json") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False  # whoever loads it says what is wrong
