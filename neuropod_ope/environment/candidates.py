@@ -1,6 +1,6 @@
 """Which environments would serve a package, best first; pure: nothing is run or looked up here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from packaging.requirements import Requirement as Pin
@@ -68,7 +68,7 @@ def _python_fits(requirement: Requirement, lock: Lock | None, version: str, mino
 def _of_entry(interpreter: Interpreter, entry: Entry) -> Candidate:
     return Candidate(
         interpreter,
-        (entry.requirement, "numpy"),
+        (entry.requirement, *entry.requires, "numpy"),
         entry.constraints,
         entry.source,
         f"{entry.requirement} on Python {interpreter.version}",
@@ -82,18 +82,16 @@ def _of_lock(interpreter: Interpreter, lock: Lock | None, catalog: Catalog) -> C
     entries = [
         entry for pin in lock.requirements for entry in [_catalog_entry(pin, interpreter, catalog)] if entry
     ]
-    # The author's own pin wins over what the catalog would put in its place.
-    constraints = tuple(
-        constraint
-        for entry in entries
-        for constraint in entry.constraints
-        if canonicalize_name(Pin(constraint).name) not in lock.names()
-    )
-    requirements = tuple(map(str, lock.requirements))
-    if "numpy" not in lock.names():
-        requirements += ("numpy",)
+    constraints = _not_in(lock, (text for entry in entries for text in entry.constraints))
+    added = _not_in(lock, (*(text for entry in entries for text in entry.requires), "numpy"))
+    requirements = (*map(str, lock.requirements), *added)
     source = tuple(name for entry in entries for name in entry.source)
     return Candidate(interpreter, requirements, constraints, source, f"requirements.lock on {label}")
+
+
+def _not_in(lock: Lock, requirements: Iterable[str]) -> tuple[str, ...]:
+    # The author's own pin wins over what the catalog would put in its place.
+    return tuple(text for text in requirements if canonicalize_name(Pin(text).name) not in lock.names())
 
 
 def _catalog_entry(pin: Pin, interpreter: Interpreter, catalog: Catalog) -> Entry | None:

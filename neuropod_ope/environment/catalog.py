@@ -15,12 +15,13 @@ else:
 
 
 class Entry(NamedTuple):
-    """One framework version: what to install, under which Pythons, with which pins."""
+    """One framework version: what to install, under which Pythons, with which pins and additions."""
 
     distribution: str
     version: str
     pythons: tuple[str, ...]
     constraints: tuple[str, ...]
+    requires: tuple[str, ...]
     source: tuple[str, ...]
 
     @property
@@ -48,6 +49,7 @@ def parse_catalog(text: str) -> Catalog:
                 version,
                 tuple(row["pythons"]),
                 tuple(row.get("constraints", ())),
+                tuple(row.get("requires", ())),
                 tuple(row.get("source", ())),
             )
             for version, row in table["versions"].items()

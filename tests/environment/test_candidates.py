@@ -12,7 +12,8 @@ default = "2.0.0"
 pythons = ["3.7", "3.6"]
 [torchscript.versions."1.10.2"]
 pythons = ["3.9"]
-constraints = ["numpy<2", "setuptools<70"]
+constraints = ["numpy<2", "protobuf<3.21"]
+requires = ["setuptools<70"]
 source = ["gast"]
 [torchscript.versions."2.0.0"]
 pythons = ["3.11", "3.12"]
@@ -52,8 +53,8 @@ def test_a_platform_that_the_catalog_lacks_has_no_candidates() -> None:
 
 def test_a_framework_gets_numpy_and_its_entrys_pins() -> None:
     (found,) = candidates(Requirement("torchscript", "1.10.x", None), None, CATALOG, PYTHONS)
-    assert found.requirements == ("torch==1.10.2", "numpy")
-    assert found.constraints == ("numpy<2", "setuptools<70")
+    assert found.requirements == ("torch==1.10.2", "setuptools<70", "numpy")
+    assert found.constraints == ("numpy<2", "protobuf<3.21")
     assert found.source == ("gast",)
 
 
@@ -76,8 +77,8 @@ def test_a_lock_without_a_header_is_tried_on_one_interpreter_of_each_minor_newes
 def test_a_lock_that_pins_a_framework_gets_the_catalogs_pins_but_for_what_it_pins_itself() -> None:
     lock = read_lock("torch==1.10.2\nNumPy==1.21.0\n")
     found = candidates(Requirement("python", "3.9.x", ""), lock, CATALOG, PYTHONS)[0]
-    assert found.requirements == ("torch==1.10.2", "NumPy==1.21.0")
-    assert found.constraints == ("setuptools<70",)
+    assert found.requirements == ("torch==1.10.2", "NumPy==1.21.0", "setuptools<70")
+    assert found.constraints == ("protobuf<3.21",)
     assert found.source == ("gast",)
 
 
