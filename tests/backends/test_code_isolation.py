@@ -204,6 +204,18 @@ def test_a_custom_op_is_importable_for_its_package_only(tmp_path):
         load_model(model.package, LoadOptions(load_custom_ops=False))
 
 
+def test_two_packages_may_bring_custom_ops_of_equal_names(tmp_path):
+    code = "def load(data):\n    import some_op\n    return lambda: {'y': some_op.value}\n"
+    models = []
+    for i in (1, 2):
+        op = write_files(tmp_path / f"ops{i}", {"some_op.py": f"value = {i}\n"}) / "some_op.py"
+        own = LoadOptions(own_process=True)
+        models.append(load(tmp_path / str(i), {"main.py": code}, own, custom_ops=[str(op)]))
+    assert [answer(model) for model in models] == [1, 2]
+    for model in models:
+        model.close()
+
+
 def test_a_custom_op_whose_name_is_importable_already_is_an_error(tmp_path):
     op = write_files(tmp_path / "ops", {"wave.py": "value = 3\n"}) / "wave.py"
     with pytest.raises(LoadError, match=r"custom op 'wave\.py' .* importable already"):

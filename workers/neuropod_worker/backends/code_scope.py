@@ -7,7 +7,8 @@ load. Between times its modules find each other through the ``__import__`` in th
 were given.
 
 Left unsolved: ``importlib.import_module`` and pickles of the package's own classes at run time find nothing
-while the scope is hidden. A *lingering* scope therefore stays shown until another one wants to be.
+while the scope is hidden; a *lingering* scope therefore stays shown until another one wants to be. And while
+a scope is shown, other threads that import a module of an equal name get the package's.
 """
 
 import builtins
@@ -141,6 +142,12 @@ def _enter(scope: CodeScope) -> None:
         if not _showings or _showings[-1].scope is not scope:
             _showings.append(_Showing(scope, scope.put_in()))
         _showings[-1].threads.append(me)
+
+
+def hide_lingering() -> None:
+    """Makes the process see its own modules again, unless a load is going on."""
+    with _turn:
+        _hide_unneeded()
 
 
 def _may_enter(scope: CodeScope, me: int) -> bool:

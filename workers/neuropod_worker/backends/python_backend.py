@@ -11,7 +11,7 @@ from ..errors import LoadError, PackageError
 from ..package.config import PLATFORM_CONFIG, read_json
 from ..package.reader import Package
 from .backend import Arrays, Backend, LoadOptions, load_error
-from .code_scope import CodeScope
+from .code_scope import CodeScope, hide_lingering
 
 
 class PythonBackend(Backend):
@@ -79,6 +79,7 @@ def _load_entrypoint(
 
 def _refuse_importable_ops(package: Package) -> None:
     """An op whose name means something already would be one module or the other, depending on the path."""
+    hide_lingering()  # another package may well bring the same op
     for path in package.custom_op_paths():
         name = getmodulename(path)
         if name and (name in sys.modules or importlib.util.find_spec(name) is not None):
