@@ -70,7 +70,7 @@ def run_tests_in(python, *arguments):
     run = subprocess.run(
         [python, "-m", "pytest", "--noconftest", "-p", "no:cacheprovider", "-q", *arguments],
         cwd=str(ROOT),
-        env={**os.environ, "PYTHONPATH": f"{WORKERS}:{ROOT / 'tests'}", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": f"{WORKERS}:{ROOT / 'tests'}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
