@@ -11,9 +11,7 @@ import neuropod_ope
 from neuropod_ope.cli import main
 
 X = np.float32([1, 2, 3])
-FAILING = (
-    "def load(data_dir):\n    def model(x):\n        raise KeyError('no such thing')\n    return model\n"
-)
+FAILING = "def load(data_dir):\n    def model(x):\n        raise KeyError('no such thing')\n    return model\n"
 
 
 @pytest.fixture
@@ -97,17 +95,13 @@ def test_run_takes_the_test_data_and_agrees_with_what_is_expected(tmp_path, comm
 
 def test_run_takes_inputs_from_a_file_and_writes_the_outputs_to_one(tmp_path, command):
     np.savez(tmp_path / "x.npz", x=X)
-    status, _, _ = command(
-        "run", doubling(tmp_path), "--inputs", tmp_path / "x.npz", "--outputs", tmp_path / "y.npz"
-    )
+    status, _, _ = command("run", doubling(tmp_path), "--inputs", tmp_path / "x.npz", "--outputs", tmp_path / "y.npz")
     assert status == 0
     with np.load(tmp_path / "y.npz") as written:
         np.testing.assert_array_equal(written["y"], X * 2)
 
 
-def test_outputs_that_are_not_the_expected_ones_are_shown_and_end_with_status_1(
-    tmp_path, command, monkeypatch
-):
+def test_outputs_that_are_not_the_expected_ones_are_shown_and_end_with_status_1(tmp_path, command, monkeypatch):
     code = "import os\ndef load(data_dir):\n    return lambda x: {'y': x * float(os.environ['FACTOR'])}\n"
     expectations = {"test_input_data": {"x": X}, "test_expected_out": {"y": X * 2}}
     monkeypatch.setenv("FACTOR", "2")
