@@ -50,10 +50,10 @@ def announce_downloads(runtime: Runtime) -> None:
     if not missing:
         print("All environments are there already: nothing is to be downloaded.")
         return
-    print("To be downloaded at most, less what uv has in its cache or finds in a folder of wheels:")
+    print("To be downloaded, less what uv already has in its cache:")
     for one in missing:
-        print(f"  {one.framework:<20}{one.download_gb:.1f} GB")
-    print(f"  {'in all':<20}{sum(one.download_gb for one in missing):.1f} GB", flush=True)
+        print(f"  {one.framework:<20}about {one.download_gb:.1f} GB")
+    print(f"  {'in all':<20}about {sum(one.download_gb for one in missing):.1f} GB", flush=True)
 
 
 def train(solution: Solution, runtime: Runtime, digits_file: Path, folder: Path) -> Path | str:

@@ -1,5 +1,6 @@
 """The four models: what each needs, and which script trains and packages it there."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ HERE = Path(__file__).resolve().parent
 
 
 class Solution(NamedTuple):
-    """``script`` is a training script with its first arguments; ``download_gb`` is rough, and at most."""
+    """``script`` is a training script with its first arguments; ``download_gb`` is rough."""
 
     framework: str
     requirement: Requirement
@@ -27,11 +28,17 @@ def pinned(lock: str) -> Requirement:
     return Requirement("python", "*", (HERE / lock).read_text())
 
 
+def in_a_folder_of_wheels(name: str) -> bool:
+    """Whether pip's find-links, which the library honours, already have the wheel on this machine."""
+    folders = os.environ.get("PIP_FIND_LINKS", "").split()
+    return any(wheel for folder in folders for wheel in Path(folder).glob(f"{name}*.whl"))
+
+
 SKLEARN = pinned("sklearn.lock")
 SOLUTIONS = (
     torchscript("1.1.0", 0.7),
-    # With its CUDA libraries, as the package index has it; a CPU wheel in a find-links folder has 0.2 GB.
-    torchscript("2.13.0", 3.0),
+    # From the package index it brings its CUDA libraries.
+    torchscript("2.13.0", 0.1 if in_a_folder_of_wheels("torch-2.13.0") else 3.0),
     Solution("torch 1.4.0", pinned("pytorch.lock"), ("train_torch.py", "python"), 0.8),
     Solution("scikit-learn 1.5.2", SKLEARN, ("train_sklearn.py",), 0.1),
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import neuropod_worker
 
-from neuropod_ope.environment import EnvironmentPolicy, NoMatchingEnvironment, Requirement, ensure_environment
+from neuropod_ope import NeuropodError
+from neuropod_ope.environment import EnvironmentPolicy, Requirement, ensure_environment
 
 HERE = Path(__file__).resolve().parent
 
@@ -19,7 +20,7 @@ class TrainingFailed(Exception):
 def is_built(requirement: Requirement, policy: EnvironmentPolicy) -> bool:
     try:
         ensure_environment(requirement, policy._replace(build="never"))
-    except NoMatchingEnvironment:
+    except NeuropodError:
         return False
     return True
 
