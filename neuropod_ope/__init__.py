@@ -6,6 +6,8 @@
     boxes = model.infer({"image": image})["boxes"]
 """
 
+from neuropod_worker.problem.specs import TensorSpec
+
 from neuropod_ope.client.executor import WorkerInfo
 from neuropod_ope.errors import (
     EnvironmentBuildError,
@@ -24,7 +26,6 @@ from neuropod_ope.errors import (
 )
 from neuropod_ope.model import Neuropod
 from neuropod_ope.runtime import Runtime, load_neuropod
-from neuropod_worker.problem.specs import TensorSpec
 
 __version__ = "0.1.0"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -9,13 +11,13 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-
-from neuropod_ope.client.executor import Executor, WorkerInfo
-from neuropod_ope.client.inputs import InputReader
-from neuropod_ope.errors import HandleClosed, SpecError
 from neuropod_worker.package import Package
 from neuropod_worker.problem.checks import select_outputs
 from neuropod_worker.problem.specs import TensorSpec
+
+from neuropod_ope.client.executor import Executor, WorkerInfo
+from neuropod_ope.client.inputs import InputReader
+from neuropod_ope.errors import HandleClosed, NeuropodError
 
 
 class Neuropod:
@@ -44,7 +46,10 @@ class Neuropod:
         self._reader = InputReader(package.inputs, validate)
         # A list: later a handle may spread its calls over several.
         self._executors: list[Executor] = []
+        self._loading = threading.Lock()
         self._state = "new"
+        if out_of_process:
+            _with_workers.add(self)
         self._finalizer = weakref.finalize(self, _close_all, self._executors)
 
     def load(self, timeout: float | None = None) -> None:
@@ -53,10 +58,20 @@ class Neuropod:
         ``timeout`` is in seconds. Raises LoadError, PackageError, NoMatchingEnvironment, EnvironmentBuildError,
         WorkerDied, InferTimeout.
         """
-        self._check_open()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        self._executor().load(deadline)
-        self._state = "ready"
+        self._load(None if timeout is None else time.monotonic() + timeout)
+
+    def _load(self, deadline: float | None) -> None:
+        with self._loading:
+            self._check_open()
+            if not self._executors:
+                self._executors.append(self._make_executor())
+            if self._state == "closed":  # meanwhile: an environment may take minutes to build
+                _close_all(self._executors)
+                self._check_open()
+            executor = self._executors[0]
+        executor.load(deadline)
+        if self._state == "new":
+            self._state = "ready"
 
     def infer(
         self,
@@ -74,20 +89,16 @@ class Neuropod:
         Raises SpecError (what does not fit the problem definition), ModelError (the model's own exception),
         WorkerDied, InferTimeout, SharedMemoryExhausted, HandleClosed.
         """
-        if self._state == "closed":
-            self._check_open()
         key, arrays = self._reader.read(inputs)
         requested = None
         if requested_outputs is not None:
             requested = select_outputs(self.outputs, requested_outputs)
         if timeout is None:
             timeout = self._timeout
-        if timeout is None:
-            deadline = None
-        else:
-            deadline = self._deadline(timeout)
-        executor = self._executors[0] if self._executors else self._executor()
-        return executor.submit(key, arrays, requested, deadline).result(deadline)
+        deadline = None if timeout is None else self._deadline(timeout)
+        if self._state != "ready":
+            self._load(deadline)
+        return self._executors[0].submit(key, arrays, requested, deadline).result(deadline)
 
     def close(self) -> None:
         """End the worker and give everything back. Outputs stay valid. Idempotent."""
@@ -99,20 +110,20 @@ class Neuropod:
         """Facts about the worker processes; empty for a model in this process."""
         return tuple(info for executor in self._executors for info in executor.workers())
 
-    def _executor(self) -> Executor:
-        if not self._executors:
-            self._executors.append(self._make_executor())
-        return self._executors[0]
-
     def _deadline(self, timeout: float) -> float:
         if not self._out_of_process:
-            raise SpecError(
+            raise NeuropodError(
                 f"model {self.name!r} runs in this process, where a call cannot be stopped: "
                 "load it with out_of_process=True to use a timeout"
             )
         return time.monotonic() + timeout
 
     def _check_open(self) -> None:
+        if self._state == "forked":
+            raise HandleClosed(
+                f"model {self.name!r} was loaded before this process was forked, and its worker belongs to the "
+                "parent: load it again in this process"
+            )
         if self._state == "closed":
             raise HandleClosed(f"model {self.name!r} is closed: load it again")
 
@@ -130,6 +141,18 @@ class Neuropod:
             shown = [f"pid={w.pid} {w.state} restarts={w.restarts}" for w in self.workers]
             where = "out of process, " + ("; ".join(shown) or "no worker yet")
         return f"<Neuropod {self.name!r} {self.platform} {self._state}, {where}>"
+
+
+_with_workers: weakref.WeakSet[Neuropod] = weakref.WeakSet()
+
+
+def _forget_in_forked_child() -> None:
+    for model in list(_with_workers):
+        model._state = "forked"
+        model._executors.clear()  # not closed: the workers are the parent's
+
+
+os.register_at_fork(after_in_child=_forget_in_forked_child)
 
 
 def _close_all(executors: list[Executor]) -> None:

@@ -11,6 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from neuropod_worker.backends import LoadOptions
+from neuropod_worker.package import Package, open_package
+
 from neuropod_ope.client.executor import Executor
 from neuropod_ope.client.handshake import Launch
 from neuropod_ope.client.in_process import InProcessExecutor
@@ -30,8 +33,6 @@ from neuropod_ope.errors import HandleClosed
 from neuropod_ope.model import Neuropod
 from neuropod_ope.supervisor.environ import worker_environ
 from neuropod_ope.supervisor.loop import SupervisorLoop
-from neuropod_worker.backends import LoadOptions
-from neuropod_worker.package import Package, open_package
 
 _ONLY_MODEL = 1  # the id of a model that has its worker to itself
 

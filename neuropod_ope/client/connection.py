@@ -15,13 +15,6 @@ import time
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from neuropod_ope.client.handshake import Launch, connect
-from neuropod_ope.client.outputs import OutputReader
-from neuropod_ope.errors import ProtocolViolation, QueueFull
-from neuropod_ope.supervisor.diagnosis import Death
-from neuropod_ope.supervisor.loop import SupervisorLoop
-from neuropod_ope.supervisor.states import after
 from neuropod_worker.shm import control
 from neuropod_worker.shm.arena import Arena
 from neuropod_worker.shm.frames import ReceivingFrames, SendingFrames, drain
@@ -29,6 +22,13 @@ from neuropod_worker.shm.waiting import WAIT_SLICE_S, AdaptiveWait
 from neuropod_worker.wire import messages as m
 from neuropod_worker.wire.codec import decode, encode
 from neuropod_worker.wire.conversation import REQUEST, step
+
+from neuropod_ope.client.handshake import Launch, connect
+from neuropod_ope.client.outputs import OutputReader
+from neuropod_ope.errors import ProtocolViolation, QueueFull
+from neuropod_ope.supervisor.diagnosis import Death
+from neuropod_ope.supervisor.loop import SupervisorLoop
+from neuropod_ope.supervisor.states import after
 
 Key = tuple[Any, ...]  # name, dtype and shape of each tensor, flat: what makes two calls alike
 
@@ -74,6 +74,7 @@ class Connection:
         self._open = False
         link = connect(launch, self.incarnation, model, loop, logger, self._on_death, deadline)
         self.process = link.process
+        self.process.inherited.append(link.request_fd)
         self.python_version = link.python_version
         self._control = link.control
         self._request_fd: int | None = link.request_fd
@@ -81,9 +82,7 @@ class Connection:
         self._reply_bell = link.reply_bell
         self._requests = control.request_mailbox(link.control)
         self._replies = control.reply_mailbox(link.control)
-        self._inputs = SendingFrames(
-            Arena(link.request_fd, link.request_memory.size), link.request_memory
-        )
+        self._inputs = SendingFrames(Arena(link.request_fd, link.request_memory.size), link.request_memory)
         self._frames = ReceivingFrames(link.reply_memory)
         self._outputs = OutputReader(link.reply_memory)
         self._lock = threading.Lock()  # around the request mailbox, the input frames and the two tables of calls
@@ -102,19 +101,21 @@ class Connection:
     def load(self, model: int, path: str, visible_gpu: int | None, load_custom_ops: bool, validate: bool) -> Call:
         """Send Load. Its reply is Loaded or Failed."""
         with self._lock:
+            if self.ended is not None:
+                return self._stillborn(model)
             call = self._new_call(model, m.Load)
             self._send(call, m.Load, path, visible_gpu, load_custom_ops, validate)
         self._request_bell.ring()
         return call
 
-    def infer(
-        self, model: int, key: Key, inputs: dict[str, np.ndarray], requested: tuple[str, ...] | None
-    ) -> Call:
+    def infer(self, model: int, key: Key, inputs: dict[str, np.ndarray], requested: tuple[str, ...] | None) -> Call:
         """Place ``inputs`` and send Infer. Its reply is Result (then ``outputs`` is set) or Failed.
 
         Raises QueueFull, SharedMemoryExhausted, SpecError (text that UTF-8 cannot carry).
         """
         with self._lock:
+            if self.ended is not None:
+                return self._stillborn(model)
             if len(self._calls) >= control.SLOTS:
                 raise QueueFull(f"{control.SLOTS} requests are in flight: wait for some of them")
             frame = self._inputs.acquire(key, inputs.items())
@@ -154,8 +155,13 @@ class Connection:
             del self._calls[call.request]
             raise
         call.number = self._requests.written
-        if self.ended is not None:  # it died meanwhile, and nobody will answer
-            self._finish(call)
+
+    def _stillborn(self, model: int) -> Call:
+        """A call that is done without a reply: the worker ended before anything was sent."""
+        call = Call(model, 0)
+        call.number = self._requests.written + 1
+        call.state = "done"
+        return call
 
     def _put(self, message: m.Message) -> None:
         data = encode(message)
@@ -287,6 +293,7 @@ class Connection:
             for call in list(self._calls.values()):
                 self._finish(call)
             if self._request_fd is not None:
+                self.process.inherited.clear()
                 os.close(self._request_fd)
                 self._request_fd = None
                 self._request_bell.close()

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from neuropod_ope.errors import LoadError, ModelError, NeuropodError, PackageError, SharedMemoryExhausted, SpecError
 from neuropod_worker.failure import Failure
 from neuropod_worker.wire import messages as m
+
+from neuropod_ope.errors import (
+    LoadError,
+    ModelError,
+    NeuropodError,
+    PackageError,
+    SharedMemoryExhausted,
+    SpecError,
+)
 
 
 def error_from(failure: Failure, model: str) -> NeuropodError:

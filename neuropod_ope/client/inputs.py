@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from neuropod_worker.problem.checks import check_inputs
+from neuropod_worker.problem.dtypes import canonical_dtype
+from neuropod_worker.problem.specs import TensorSpec
 
 from neuropod_ope.client.connection import Key
 from neuropod_ope.errors import SpecError
-from neuropod_worker.problem.checks import check_inputs
-from neuropod_worker.problem.dtypes import dtype_name
-from neuropod_worker.problem.specs import TensorSpec
 
 # Shapes vary with the data; the signatures remembered must not grow for ever.
 _REMEMBERED_SIGNATURES = 1024
@@ -47,7 +47,10 @@ class InputReader:
         for name, array in arrays.items():
             if not isinstance(name, str):
                 raise SpecError(f"inputs must be named by text, not {name!r}")
-            dtype_name(array.dtype)  # what cannot cross is an error even unchecked
+            try:
+                canonical_dtype(array.dtype)
+            except ValueError as error:
+                raise SpecError(f"input {name!r}: {error}", name) from None
         if self._validate:
             check_inputs(self._specs, arrays)
 
@@ -55,7 +58,9 @@ class InputReader:
         try:
             array = _as_array(value)
         except Exception as error:  # whatever a foreign object's conversion raises
-            raise SpecError(f"input {name!r} ({type(value).__name__}) cannot be made an array: {error}", name) from error
+            raise SpecError(
+                f"input {name!r} ({type(value).__name__}) cannot be made an array: {error}", name
+            ) from error
         if array.dtype.kind == "O":
             if not all(isinstance(item, str) for item in array.flat):
                 raise SpecError(f"input {name!r} holds Python objects; expected numbers or text", name)
@@ -63,7 +68,8 @@ class InputReader:
         spec = self._by_name.get(name)
         if spec is not None and not hasattr(value, "dtype") and spec.dtype != "string" and array.dtype.kind in "bif":
             # Python numbers have no dtype of their own: they take the declared one if it can hold them.
-            wanted = array.astype(spec.dtype)
+            with np.errstate(over="ignore"):
+                wanted = array.astype(spec.dtype)
             if np.can_cast(array.dtype, wanted.dtype, "same_kind") and np.allclose(wanted, array, equal_nan=True):
                 return wanted
         return array

@@ -5,10 +5,15 @@ packages, workers or models. Its steps, each a module: ``candidates`` (pure), ``
 what it makes in a ``store`` and runs all tools through ``uv``.
 """
 
-from .ensure import ensure_environment, registered_environment
-from .errors import EnvironmentBuildError, NoMatchingEnvironment
-from .here import satisfied_by_this_interpreter
-from .requirement import Environment, EnvironmentPolicy, Requirement, default_cache_dir
+from neuropod_ope.environment.ensure import ensure_environment, registered_environment
+from neuropod_ope.environment.errors import EnvironmentBuildError, NoMatchingEnvironment
+from neuropod_ope.environment.here import satisfied_by_this_interpreter
+from neuropod_ope.environment.requirement import (
+    Environment,
+    EnvironmentPolicy,
+    Requirement,
+    default_cache_dir,
+)
 
 __all__ = [
     "Environment",

@@ -11,11 +11,11 @@ from pathlib import Path
 from packaging.requirements import Requirement as Pin
 from packaging.utils import canonicalize_name
 
-from .candidates import Candidate
-from .interpreters import Interpreter
-from .resolve import Resolution
-from .store import Store, content_name
-from .uv import Uv
+from neuropod_ope.environment.candidates import Candidate
+from neuropod_ope.environment.interpreters import Interpreter
+from neuropod_ope.environment.resolve import Resolution
+from neuropod_ope.environment.store import Store, content_name
+from neuropod_ope.environment.uv import Uv
 
 _LOG = logging.getLogger("neuropod_ope.environment")
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 from packaging.requirements import Requirement as Pin
 from packaging.utils import canonicalize_name
 
-from .catalog import Catalog, Entry, entry_pinned_by
-from .interpreters import Interpreter
-from .lockfile import Lock
-from .requirement import Requirement
-from .versions import in_range
+from neuropod_ope.environment.catalog import Catalog, Entry, entry_pinned_by
+from neuropod_ope.environment.interpreters import Interpreter
+from neuropod_ope.environment.lockfile import Lock
+from neuropod_ope.environment.requirement import Requirement
+from neuropod_ope.environment.versions import in_range
 
 
 class Candidate(NamedTuple):
@@ -48,9 +48,7 @@ def entries_in_range(requirement: Requirement, catalog: Catalog) -> list[Entry]:
     return [entry for entry in platform.entries if in_range(entry.version, requirement.version_range)]
 
 
-def python_wanted(
-    requirement: Requirement, lock: Lock | None, catalog: Catalog, version: str, minor: str
-) -> bool:
+def python_wanted(requirement: Requirement, lock: Lock | None, catalog: Catalog, version: str, minor: str) -> bool:
     """Whether an interpreter of that version, were it here, would serve the first choice."""
     if requirement.platform == "python":
         return _python_fits(requirement, lock, version, minor)
@@ -79,9 +77,7 @@ def _of_lock(interpreter: Interpreter, lock: Lock | None, catalog: Catalog) -> C
     label = f"Python {interpreter.version}"
     if lock is None:
         return Candidate(interpreter, ("numpy",), (), (), label)
-    entries = [
-        entry for pin in lock.requirements for entry in [_catalog_entry(pin, interpreter, catalog)] if entry
-    ]
+    entries = [entry for pin in lock.requirements for entry in [_catalog_entry(pin, interpreter, catalog)] if entry]
     constraints = _not_in(lock, (text for entry in entries for text in entry.constraints))
     added = _not_in(lock, (*(text for entry in entries for text in entry.requires), "numpy"))
     requirements = (*map(str, lock.requirements), *added)

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Callable
 
-from .uv import Uv
-from .versions import parse_version
+from neuropod_ope.environment.uv import Uv
+from neuropod_ope.environment.versions import parse_version
 
 
 def download_python(is_wanted: Callable[[str, str], bool], uv: Uv) -> bool:

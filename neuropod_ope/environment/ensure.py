@@ -7,20 +7,32 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from .build import build_environment, build_support, environment_name, support_candidate, support_name
-from .candidates import Candidate, candidates, python_wanted
-from .catalog import load_catalog
-from .download import download_python
-from .errors import EnvironmentBuildError, NoMatchingEnvironment
-from .explain import build_command, building_forbidden, nothing_fits, nothing_resolves, what_to_build
-from .here import installed_version, isolated_path, missing_from
-from .interpreters import Interpreter, ProbeError, discover, registered
-from .lockfile import read_lock
-from .requirement import Environment, EnvironmentPolicy, Requirement
-from .resolve import NothingResolves, Resolution, remembered, resolve
-from .store import Store
-from .uv import Uv
-from .versions import check_range
+from neuropod_ope.environment.build import (
+    build_environment,
+    build_support,
+    environment_name,
+    support_candidate,
+    support_name,
+)
+from neuropod_ope.environment.candidates import Candidate, candidates, python_wanted
+from neuropod_ope.environment.catalog import load_catalog
+from neuropod_ope.environment.download import download_python
+from neuropod_ope.environment.errors import EnvironmentBuildError, NoMatchingEnvironment
+from neuropod_ope.environment.explain import (
+    build_command,
+    building_forbidden,
+    nothing_fits,
+    nothing_resolves,
+    what_to_build,
+)
+from neuropod_ope.environment.here import installed_version, isolated_path, missing_from
+from neuropod_ope.environment.interpreters import Interpreter, ProbeError, discover, registered
+from neuropod_ope.environment.lockfile import read_lock
+from neuropod_ope.environment.requirement import Environment, EnvironmentPolicy, Requirement
+from neuropod_ope.environment.resolve import NothingResolves, Resolution, remembered, resolve
+from neuropod_ope.environment.store import Store
+from neuropod_ope.environment.uv import Uv
+from neuropod_ope.environment.versions import check_range
 
 
 def ensure_environment(
@@ -29,7 +41,7 @@ def ensure_environment(
     """The environment for a requirement; built if there is none and the policy allows it.
 
     ``source`` is the package that asks, for messages. ``refresh`` resolves anew what was resolved before.
-    Raises NoMatchingEnvironment, EnvironmentBuildError, RangeError (a ValueError) or PackageError.
+    Raises NoMatchingEnvironment, EnvironmentBuildError or PackageError (RangeError: the range is no npm range).
     """
     check_range(requirement.version_range)
     why = f"{source} ({requirement})" if source else str(requirement)

@@ -3,13 +3,13 @@
 import shlex
 from collections.abc import Sequence
 
-from .candidates import entries_in_range
-from .catalog import Catalog
-from .errors import NoMatchingEnvironment
-from .interpreters import Interpreter
-from .lockfile import Lock
-from .requirement import EnvironmentPolicy, Requirement, default_cache_dir
-from .resolve import NothingResolves
+from neuropod_ope.environment.candidates import entries_in_range
+from neuropod_ope.environment.catalog import Catalog
+from neuropod_ope.environment.errors import NoMatchingEnvironment
+from neuropod_ope.environment.interpreters import Interpreter
+from neuropod_ope.environment.lockfile import Lock
+from neuropod_ope.environment.requirement import EnvironmentPolicy, Requirement, default_cache_dir
+from neuropod_ope.environment.resolve import NothingResolves
 
 _ATTEMPT_LINES = 8
 _NO_WHEELS = "building from source is disabled"

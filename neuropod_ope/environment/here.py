@@ -6,10 +6,10 @@ import site
 import sys
 from collections.abc import Sequence
 
-from .catalog import load_catalog
-from .lockfile import read_lock
-from .requirement import Requirement
-from .versions import in_range
+from neuropod_ope.environment.catalog import load_catalog
+from neuropod_ope.environment.lockfile import read_lock
+from neuropod_ope.environment.requirement import Requirement
+from neuropod_ope.environment.versions import in_range
 
 
 def satisfied_by_this_interpreter(requirement: Requirement) -> str | None:
@@ -38,9 +38,7 @@ def missing_from(requirement: Requirement, path: Sequence[str]) -> str | None:
         if installed is not None:
             if in_range(installed, requirement.version_range):
                 return None
-            lack = (
-                f"this interpreter has {name} {installed}, and the package needs {requirement.version_range}"
-            )
+            lack = f"this interpreter has {name} {installed}, and the package needs {requirement.version_range}"
     return lack
 
 

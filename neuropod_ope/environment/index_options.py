@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from .redaction import redact, secrets_in, without_url_credentials
+from neuropod_ope.environment.redaction import redact, secrets_in, without_url_credentials
 
 _LOG = logging.getLogger("neuropod_ope.environment")
 
@@ -68,9 +68,7 @@ class IndexOptions(NamedTuple):
         return self.environ.get("UV_NO_INDEX", "").lower() in ("1", "true", "yes", "on")
 
 
-def read_index_options(
-    environ: Mapping[str, str], config_files: Iterable[Path] | None = None
-) -> IndexOptions:
+def read_index_options(environ: Mapping[str, str], config_files: Iterable[Path] | None = None) -> IndexOptions:
     """The user's package sources, from variables first, then from pip's configuration files."""
     configured = _read_config(pip_config_files(environ) if config_files is None else config_files)
     given: dict[str, str] = {}

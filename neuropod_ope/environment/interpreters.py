@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from .store import Store, content_name
-from .versions import parse_version
+from neuropod_ope.environment.store import Store, content_name
+from neuropod_ope.environment.versions import parse_version
 
 _PROBE_TIMEOUT_S = 30
 # CPython 3.6 is the oldest that workers run on.

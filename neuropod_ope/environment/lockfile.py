@@ -12,7 +12,7 @@ from neuropod_worker.errors import PackageError
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from .redaction import without_url_credentials
+from neuropod_ope.environment.redaction import without_url_credentials
 
 _LOG = logging.getLogger("neuropod_ope.environment")
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .candidates import Candidate
-from .interpreters import Interpreter
-from .progress import Finished
-from .store import Store, content_name
-from .uv import Uv
+from neuropod_ope.environment.candidates import Candidate
+from neuropod_ope.environment.interpreters import Interpreter
+from neuropod_ope.environment.progress import Finished
+from neuropod_ope.environment.store import Store, content_name
+from neuropod_ope.environment.uv import Uv
 
 # uv's exit code when a request cannot be met; 2 means that uv itself failed, for example at the network.
 _NO_SOLUTION = 1
@@ -42,9 +42,7 @@ def remembered(candidates: Sequence[Candidate], uv: Uv, store: Store) -> Resolut
     return Resolution(candidate.interpreter, tuple(found["pins"]), tuple(found["source"]), candidate.label)
 
 
-def resolve(
-    candidates: Sequence[Candidate], allow_source: tuple[str, ...], uv: Uv, store: Store
-) -> Resolution:
+def resolve(candidates: Sequence[Candidate], allow_source: tuple[str, ...], uv: Uv, store: Store) -> Resolution:
     """Resolve the first candidate that can be. Raises NothingResolves, or EnvironmentBuildError.
 
     A resolution that needed ``allow_source`` is remembered like any other: who then finds it need not allow

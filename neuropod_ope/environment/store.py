@@ -43,9 +43,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
 
-    def ensure(
-        self, kind: Kind, name: str, facts: dict[str, Any], build: Callable[[Path, int], None]
-    ) -> Path:
+    def ensure(self, kind: Kind, name: str, facts: dict[str, Any], build: Callable[[Path, int], None]) -> Path:
         """The folder of that name; ``build(folder, lock_fd)`` fills a staged one if there is none.
 
         Of several processes or threads that ask at once one builds, the others wait for it. When ``build``
@@ -125,9 +123,7 @@ class Store:
         return None
 
     def read_all(self, folder: str) -> list[Any]:
-        return [
-            self.read(folder, path.stem) for path in _children(self.root / folder) if path.suffix == ".json"
-        ]
+        return [self.read(folder, path.stem) for path in _children(self.root / folder) if path.suffix == ".json"]
 
     def write(self, folder: str, key: str, facts: Any) -> None:
         """Remember a fact; where the cache cannot be written, it is not remembered."""

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import uv
 
-from .errors import EnvironmentBuildError
-from .index_options import IndexOptions, read_index_options
-from .progress import Finished, run_shown
-from .redaction import redact
-from .requirement import EnvironmentPolicy
+from neuropod_ope.environment.errors import EnvironmentBuildError
+from neuropod_ope.environment.index_options import IndexOptions, read_index_options
+from neuropod_ope.environment.progress import Finished, run_shown
+from neuropod_ope.environment.redaction import redact
+from neuropod_ope.environment.requirement import EnvironmentPolicy
 
 # These would make uv act on the environment in which the application happens to run.
 _DROPPED = ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PROJECT", "UV_WORKING_DIR")

@@ -12,15 +12,16 @@ A package declares an npm range (``1.1.x``), frameworks have PEP 440 versions (`
 
 import re
 
+from neuropod_worker.errors import PackageError
 from packaging.version import InvalidVersion, Version
-from semantic_version import NpmSpec  # type: ignore[import-untyped]
+from semantic_version import NpmSpec
 from semantic_version import Version as SemVer
 
 _SPACE_AFTER_OPERATOR = re.compile(r"(>=|<=|>|<|=|~|\^)\s+")
 _BUILD = re.compile(r"\+[0-9A-Za-z.-]+")
 
 
-class RangeError(ValueError):
+class RangeError(PackageError):
     """A version range is not written as npm writes it."""
 
 

@@ -25,9 +25,7 @@ class WorkerEnviron(NamedTuple):
     dropped: frozenset[str]
 
 
-def worker_environ(
-    environ: Mapping[str, str], allow: Iterable[str], visible_gpu: int | None
-) -> WorkerEnviron:
+def worker_environ(environ: Mapping[str, str], allow: Iterable[str], visible_gpu: int | None) -> WorkerEnviron:
     """The environment of a worker. ``allow`` adds names or patterns; ``visible_gpu`` is an index among the GPUs
     that the application sees, ``None`` hides all of them."""
     patterns = (*ALLOWED, *allow)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import neuropod_worker
+
 from neuropod_ope.errors import LoadError
 from neuropod_ope.supervisor.diagnosis import Death
 from neuropod_ope.supervisor.loop import SupervisorLoop
@@ -64,6 +65,7 @@ class WorkerProcess:
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self.death: Death | None = None
         self._forgotten = False
+        self.inherited: list[int] = []  # descriptors of our owner that a forked child must close, too
 
         self.socket, theirs = socket.socketpair()
         self.lifeline, self._lifeline_held = os.pipe2(os.O_CLOEXEC)
@@ -184,6 +186,6 @@ class WorkerProcess:
         self._forgotten = True
         self._popen.returncode = 0  # not our child, so nothing to warn of
         if self.death is None:
-            for fd in self._descriptors:
+            for fd in (*self._descriptors, *self.inherited):
                 os.close(fd)
             self.socket.close()

@@ -1,15 +1,20 @@
 """An exception of a model as data, the same for a model in a worker and for one in the caller's process."""
 
-import traceback
 from typing import NamedTuple
 
+from neuropod_worker.backends.backend import described
 from neuropod_worker.errors import LoadError, PackageError, SpecError
 from neuropod_worker.shm.arena import SharedMemoryExhausted
 from neuropod_worker.wire import messages as m
 
 _LONGEST_TEXT = 200000  # characters; a longer message or traceback is cut in its middle
 
-_KINDS = ((SpecError, m.SPEC), (PackageError, m.PACKAGE), (LoadError, m.LOAD), (SharedMemoryExhausted, m.MEMORY))
+_KINDS = (
+    (SpecError, m.SPEC),
+    (PackageError, m.PACKAGE),
+    (LoadError, m.LOAD),
+    (SharedMemoryExhausted, m.MEMORY),
+)
 
 
 class Failure(NamedTuple):
@@ -24,18 +29,9 @@ class Failure(NamedTuple):
 def failure_of(error: BaseException) -> Failure:
     """Describe ``error``, whatever the model's own exception class does when it is asked for its text."""
     kind = next((kind for error_type, kind in _KINDS if isinstance(error, error_type)), m.MODEL)
-    try:
-        message = str(error)
-    except Exception as another:  # a __str__ of the model's own may raise anything
-        message = "(the text of the exception cannot be had: {})".format(type(another).__name__)
+    remote_type, message, text = described(error)
     if isinstance(error, LoadError) and error.remote_traceback:
-        remote_type, text = error.remote_type or "", error.remote_traceback
-    else:
-        remote_type = type(error).__name__
-        try:
-            text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        except Exception:  # the same __str__, asked by the traceback module of an old Python
-            text = "".join(traceback.format_tb(error.__traceback__))
+        remote_type, text = error.remote_type or remote_type, error.remote_traceback
     return Failure(kind, _plain(remote_type), _plain(message), _plain(text))
 
 

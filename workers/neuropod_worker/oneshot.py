@@ -2,10 +2,10 @@
 
 from typing import Sequence
 
-from .backends import LoadOptions, load_model
-from .package import read_package
-from .package.tensors_file import read_arrays, write_arrays
-from .problem.checks import check_inputs
+from neuropod_worker.backends import LoadOptions, load_model
+from neuropod_worker.package import read_package
+from neuropod_worker.package.tensors_file import read_arrays, write_arrays
+from neuropod_worker.problem.checks import check_inputs
 
 
 def run_once(package_dir: str, inputs_npz: str, outputs_npz: str) -> None:

@@ -6,6 +6,7 @@ the model and go to the client's log.
 """
 
 import faulthandler
+import io
 import signal
 import socket
 import sys
@@ -19,8 +20,7 @@ def main(arguments: Sequence[str]) -> None:
     faulthandler.enable()
     # One line at a time, and UTF-8 whatever the locale says: what a model prints must not fail for its letters.
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        stream = open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
-        setattr(sys, name, stream)
+        setattr(sys, name, io.open(descriptor, "w", 1, "utf-8", "backslashreplace", closefd=False))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the application's to act on
     sys.path.extend(arguments[1:])
     try:

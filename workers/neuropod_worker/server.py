@@ -17,7 +17,7 @@ import numpy as np
 from neuropod_worker import lifeline
 from neuropod_worker.backends import LoadedModel, LoadOptions, load_model
 from neuropod_worker.failure import failure_of
-from neuropod_worker.package import open_package as read_package
+from neuropod_worker.package import read_package
 from neuropod_worker.shm import channel, control
 from neuropod_worker.shm.arena import Arena, SharedMemoryExhausted
 from neuropod_worker.shm.doorbell import PipeDoorbell, SemaphoreDoorbell
@@ -49,9 +49,7 @@ def greet(sock: socket.socket) -> "Optional[Server]":
         os.close(fd)  # mapped; the reply arena's descriptor stays open for growing
     channel.send(
         sock,
-        m.Welcome(
-            m.PROTOCOL_VERSION, hello.incarnation, os.getpid(), platform.python_version(), np.__version__
-        ),
+        m.Welcome(m.PROTOCOL_VERSION, hello.incarnation, os.getpid(), platform.python_version(), np.__version__),
     )
     server.socket = sock  # open until the process ends: its end is how the client learns of our death
     return server
@@ -160,7 +158,9 @@ class Server:
 
     def _load(self, message: m.Load, received: int, started: int) -> None:
         self._stats.show(control.LOADING, started, message.model, message.request)
-        options = LoadOptions(message.visible_gpu, message.load_custom_ops, message.validate, own_process=True)
+        # The worker was started with one GPU visible, so that one is number 0 here.
+        gpu = None if message.visible_gpu is None else 0
+        options = LoadOptions(gpu, message.load_custom_ops, message.validate, own_process=True)
         model = load_model(read_package(message.path), options)
         self._models[message.model] = model
         finished = monotonic_ns()
@@ -215,8 +215,7 @@ class Server:
         except SharedMemoryExhausted as error:
             # There is no room for more than a slot: say that, in place of what did not fit.
             text = str(error)[: control.INLINE_LIMIT // 2]
-            failed = m.Failed(*head, (), body[0], m.MEMORY, "SharedMemoryExhausted", text, "")
-            self._replies.put(encode(failed))
+            self._replies.put(encode(m.Failed(*(*head, (), body[0], m.MEMORY, type(error).__name__, text, ""))))
 
     # ---- inputs that a model keeps beyond its call
 

@@ -7,7 +7,7 @@ A platform module has ``load(package, options) -> Backend``. Missing or wrong fi
 import traceback
 from typing import Any, Dict, NamedTuple, Optional, Sequence
 
-from ..errors import LoadError
+from neuropod_worker.errors import LoadError
 
 Arrays = Dict[str, Any]
 

@@ -86,9 +86,7 @@ class CodeScope:
         self._modules = {name: sys.modules.pop(name) for name in list(sys.modules) if self.owns(name)}
         sys.modules.update(displaced)
 
-    def _import(
-        self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
-    ) -> Any:
+    def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
         """``__import__`` for the package's own modules. What is loaded already costs two lookups, no lock."""
         full = name
         if level:

@@ -5,10 +5,10 @@ from typing import Any, Dict, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
-from ..errors import PackageError, SpecError
-from ..package.reader import Package
-from ..problem.checks import check_outputs, select_outputs
-from .backend import Backend, LoadOptions
+from neuropod_worker.backends.backend import Backend, LoadOptions
+from neuropod_worker.errors import PackageError, SpecError
+from neuropod_worker.package.reader import Package
+from neuropod_worker.problem.checks import check_outputs, select_outputs
 
 # Imported on first use: only a model of the platform pays for its framework.
 _PLATFORM_MODULES = {"python": ".python_backend", "torchscript": ".torchscript_backend"}

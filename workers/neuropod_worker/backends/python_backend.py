@@ -7,11 +7,11 @@ import sys
 from inspect import getmodulename
 from typing import Any, Callable, Optional, Sequence
 
-from ..errors import LoadError, PackageError
-from ..package.config import PLATFORM_CONFIG, read_json
-from ..package.reader import Package
-from .backend import Arrays, Backend, LoadOptions, load_error
-from .code_scope import CodeScope, hide_lingering
+from neuropod_worker.backends.backend import Arrays, Backend, LoadOptions, load_error
+from neuropod_worker.backends.code_scope import CodeScope, hide_lingering
+from neuropod_worker.errors import LoadError, PackageError
+from neuropod_worker.package.config import PLATFORM_CONFIG, read_json
+from neuropod_worker.package.reader import Package
 
 
 class PythonBackend(Backend):
@@ -49,9 +49,7 @@ def load(package: Package, options: LoadOptions) -> Backend:
     return PythonBackend(scope, model)
 
 
-def _load_entrypoint(
-    package: Package, scope: CodeScope, module_name: str, function_name: str
-) -> Callable[..., Any]:
+def _load_entrypoint(package: Package, scope: CodeScope, module_name: str, function_name: str) -> Callable[..., Any]:
     where = "{}.{} of {}".format(module_name, function_name, package.path)
     no_module = PackageError("there is no module for the entry point {}".format(where), package.path)
     if not scope.owns(module_name):

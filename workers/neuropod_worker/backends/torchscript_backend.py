@@ -7,10 +7,10 @@ from typing import Any, Optional, Sequence, Set
 
 import numpy as np
 
-from ..errors import LoadError, PackageError, SpecError
-from ..package.fingerprint import file_sha256
-from ..package.reader import Package
-from .backend import Arrays, Backend, LoadOptions, load_error
+from neuropod_worker.backends.backend import Arrays, Backend, LoadOptions, load_error
+from neuropod_worker.errors import LoadError, PackageError, SpecError
+from neuropod_worker.package.fingerprint import file_sha256
+from neuropod_worker.package.reader import Package
 
 try:
     torch = importlib.import_module("torch")  # untyped: it spans versions, and need not be there

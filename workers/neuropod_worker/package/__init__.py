@@ -1,5 +1,5 @@
 """The package format: opening packages (here) and writing them (``packagers``)."""
 
-from .reader import Package, open_package, read_package
+from neuropod_worker.package.reader import Package, open_package, read_package
 
 __all__ = ["Package", "open_package", "read_package"]

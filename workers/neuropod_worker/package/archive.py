@@ -8,9 +8,9 @@ import zipfile
 import zlib
 from typing import Set
 
-from ..errors import PackageError
-from .fingerprint import file_sha256
-from .manifest import package_files, verify_manifest
+from neuropod_worker.errors import PackageError
+from neuropod_worker.package.fingerprint import file_sha256
+from neuropod_worker.package.manifest import package_files, verify_manifest
 
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -81,6 +81,4 @@ def _check_member(path: str, member: zipfile.ZipInfo, seen: Set[str]) -> None:
     else:
         seen.add(name)
         return
-    raise PackageError(
-        "{} is not a safe package: member {!r} {}".format(path, member.filename, problem), path
-    )
+    raise PackageError("{} is not a safe package: member {!r} {}".format(path, member.filename, problem), path)

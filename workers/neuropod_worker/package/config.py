@@ -7,9 +7,9 @@ import json
 import os
 from typing import Any, Dict, Mapping, NamedTuple, Sequence, Tuple
 
-from ..errors import PackageError
-from ..problem.parsing import parse_specs
-from ..problem.specs import TensorSpec
+from neuropod_worker.errors import PackageError
+from neuropod_worker.problem.parsing import parse_specs
+from neuropod_worker.problem.specs import TensorSpec
 
 CONFIG = "config.json"
 PLATFORM_CONFIG = os.path.join("0", "config.json")

@@ -4,9 +4,9 @@ import json
 import os
 from typing import List, Optional
 
-from ..errors import PackageError
-from .config import read_json
-from .fingerprint import file_sha256
+from neuropod_worker.errors import PackageError
+from neuropod_worker.package.config import read_json
+from neuropod_worker.package.fingerprint import file_sha256
 
 MANIFEST = "manifest.json"
 _VERSION = 1

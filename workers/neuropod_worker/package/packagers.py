@@ -8,9 +8,9 @@ import json
 import os
 from typing import Any, Iterable, Mapping, Optional, Sequence, Union
 
-from ..errors import PackageError
-from .requirements import lock_text
-from .writer import copy_into, place_inside, write_package
+from neuropod_worker.errors import PackageError
+from neuropod_worker.package.requirements import lock_text
+from neuropod_worker.package.writer import copy_into, place_inside, write_package
 
 Specs = Iterable[Mapping[str, Any]]
 

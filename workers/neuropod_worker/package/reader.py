@@ -8,11 +8,11 @@ import os
 import zipfile
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
-from ..errors import PackageError
-from ..problem.specs import TensorSpec
-from .archive import extracted
-from .config import read_config
-from .manifest import verify_manifest
+from neuropod_worker.errors import PackageError
+from neuropod_worker.package.archive import extracted
+from neuropod_worker.package.config import read_config
+from neuropod_worker.package.manifest import verify_manifest
+from neuropod_worker.problem.specs import TensorSpec
 
 # Torch before 1.4 wrote another archive format, which 1.10.2 still reads and 1.12.1 refuses.
 _READERS_OF_OLD_TORCHSCRIPT = "<1.11"

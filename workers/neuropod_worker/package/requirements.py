@@ -9,7 +9,7 @@ import sys
 import tempfile
 from typing import Dict, List, Sequence, Union
 
-from ..errors import PackageError
+from neuropod_worker.errors import PackageError
 
 # A direct pin: one exact version; extras, a marker and a comment may follow.
 _PIN = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,\s-]*\])?\s*===?\s*[^\s*;#]+\s*(;.*)?(\s#.*)?$")

@@ -8,8 +8,8 @@ from typing import Any, List, Optional
 
 import numpy as np
 
-from ..errors import PackageError
-from .tensors_file import Arrays, read_arrays, write_arrays
+from neuropod_worker.errors import PackageError
+from neuropod_worker.package.tensors_file import Arrays, read_arrays, write_arrays
 
 _PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
 _ERROR_TAIL_CHARS = 4000

@@ -11,8 +11,8 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 import numpy as np
 
-from ..errors import PackageError
-from .archive import FIXED_TIME
+from neuropod_worker.errors import PackageError
+from neuropod_worker.package.archive import FIXED_TIME
 
 Arrays = Dict[str, "np.ndarray[Any, Any]"]
 
@@ -41,9 +41,7 @@ def write_arrays(path: str, arrays: Arrays) -> None:
         for name in sorted(arrays):
             array = arrays[name]
             if array.dtype.hasobject:
-                raise PackageError(
-                    "tensor {!r} holds Python objects, not numbers or strings".format(name), path
-                )
+                raise PackageError("tensor {!r} holds Python objects, not numbers or strings".format(name), path)
             member = zipfile.ZipInfo(name + _SUFFIX, FIXED_TIME)
             with archive.open(member, "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)

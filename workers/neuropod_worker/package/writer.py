@@ -5,14 +5,14 @@ import shutil
 import tempfile
 from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
-from ..errors import PackageError
-from ..problem.checks import check_inputs
-from ..problem.parsing import parse_specs
-from .archive import write_archive
-from .config import DEVICES, Config, input_devices, write_config
-from .manifest import write_manifest
-from .self_test import self_test
-from .tensors_file import as_arrays, write_test_data
+from neuropod_worker.errors import PackageError
+from neuropod_worker.package.archive import write_archive
+from neuropod_worker.package.config import DEVICES, Config, input_devices, write_config
+from neuropod_worker.package.manifest import write_manifest
+from neuropod_worker.package.self_test import self_test
+from neuropod_worker.package.tensors_file import as_arrays, write_test_data
+from neuropod_worker.problem.checks import check_inputs
+from neuropod_worker.problem.parsing import parse_specs
 
 
 def write_package(

@@ -8,9 +8,9 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..errors import SpecError
-from .dtypes import dtype_name
-from .specs import TensorSpec
+from neuropod_worker.errors import SpecError
+from neuropod_worker.problem.dtypes import dtype_name
+from neuropod_worker.problem.specs import TensorSpec
 
 
 def check_inputs(specs: Sequence[TensorSpec], arrays: "Mapping[str, np.ndarray[Any, Any]]") -> None:
@@ -50,9 +50,7 @@ def _check(role: str, specs: Sequence[TensorSpec], arrays: "Mapping[str, np.ndar
             _check_shape(role, spec, tuple(array.shape), symbols)
 
 
-def _check_shape(
-    role: str, spec: TensorSpec, shape: Tuple[int, ...], symbols: Dict[str, Tuple[int, str]]
-) -> None:
+def _check_shape(role: str, spec: TensorSpec, shape: Tuple[int, ...], symbols: Dict[str, Tuple[int, str]]) -> None:
     expected = spec.shape or ()
     if len(shape) != len(expected):
         message = "should have {} dimensions {}, but has {}: {}"

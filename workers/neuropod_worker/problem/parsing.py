@@ -3,9 +3,9 @@
 import operator
 from typing import Any, Iterable, Mapping, Optional, Tuple
 
-from ..errors import SpecError
-from .dtypes import canonical_dtype
-from .specs import Dimension, TensorSpec
+from neuropod_worker.errors import SpecError
+from neuropod_worker.problem.dtypes import canonical_dtype
+from neuropod_worker.problem.specs import Dimension, TensorSpec
 
 
 def parse_specs(items: Iterable[Mapping[str, Any]], role: str) -> Tuple[TensorSpec, ...]:

@@ -13,8 +13,11 @@ offset     bytes content
 ========== ===== ==========================================================================
 
 A slot holds a sequence number (u64, the first message is 1), a length (u32), a flag word (u32, 0) and a
-message. The writer fills in the message, then the sequence number, then rings. A message too long for
-a slot lies in the sender's arena; its slot then has flag 1 and holds (frame id u64, offset u64, length u64).
+message. The writer fills in the message and its length, then the sequence number, then rings. A message too long
+for a slot lies in the sender's arena; its slot then has flag 1 and holds (frame id, offset, length), each u64.
+
+Whatever the other process may read at any moment is written as one aligned u64, through a memoryview of format
+``Q``: `struct` clears its target and writes byte by byte, so a reader could see a number that never was.
 """
 
 import struct
@@ -29,9 +32,9 @@ SLOT_SIZE = 1024
 
 _MAGIC = b"NPODCTRL"
 _HEADER = struct.Struct("<8sIII")
-_COUNTER = struct.Struct("<Q")
-_SLOT = struct.Struct("<QII")
 _ELSEWHERE = struct.Struct("<QQQ")
+_SLOT_HEAD = 16  # bytes before a slot's message
+_WORD = 8
 IN_SLOT, IN_ARENA = 0, 1
 
 _REQUESTS_TAKEN, _REPLIES_TAKEN = 64, 128
@@ -41,7 +44,7 @@ _REQUEST_SLOTS = 12288
 _REPLY_SLOTS = _REQUEST_SLOTS + SLOTS * SLOT_SIZE
 CONTROL_SIZE = _REPLY_SLOTS + SLOTS * SLOT_SIZE
 
-INLINE_LIMIT = SLOT_SIZE - _SLOT.size  # bytes of the longest message that fits into a slot
+INLINE_LIMIT = SLOT_SIZE - _SLOT_HEAD  # bytes of the longest message that fits into a slot
 
 
 def write_header(mapping: Mapping) -> None:
@@ -73,7 +76,8 @@ class Mailbox:
 
     def __init__(self, mapping: Mapping, slots_at: int, taken_at: int) -> None:
         self._slots = mapping.buffer(slots_at, SLOTS * SLOT_SIZE)
-        self._taken_word = mapping.buffer(taken_at, _COUNTER.size)
+        self._words = self._slots.cast("Q")
+        self._taken_word = mapping.buffer(taken_at, _WORD).cast("Q")
         self.written = 0
         self._next = 0
         self._known_taken = 0
@@ -83,8 +87,7 @@ class Mailbox:
     @property
     def taken(self) -> int:
         """How many messages the reader says it has taken."""
-        count: int = _COUNTER.unpack_from(self._taken_word)[0]
-        return count
+        return self._taken_word[0]
 
     @property
     def full(self) -> bool:
@@ -102,10 +105,11 @@ class Mailbox:
         if self.full:
             raise ProtocolViolation("the peer has not taken the last {} messages".format(SLOTS))
         start = self.written % SLOTS * SLOT_SIZE
-        first = start + _SLOT.size
+        first = start + _SLOT_HEAD
         self._slots[first : first + len(message)] = message
+        self._words[start // _WORD + 1] = len(message) | flag << 32
         self.written += 1
-        _SLOT.pack_into(self._slots, start, self.written, len(message), flag)
+        self._words[start // _WORD] = self.written
 
     def put_elsewhere(self, place: Elsewhere) -> None:
         self.put(_ELSEWHERE.pack(*place), IN_ARENA)
@@ -115,17 +119,19 @@ class Mailbox:
     def take(self) -> "Optional[bytes | Elsewhere]":
         """A copy of the next message, or None if there is none. Raises ProtocolViolation."""
         start = self._next % SLOTS * SLOT_SIZE
-        sequence, length, flag = _SLOT.unpack_from(self._slots, start)
+        sequence = self._words[start // _WORD]
         if sequence != self._next + 1:
             if sequence > self._next + 1 or sequence < self._next + 1 - SLOTS:
                 raise ProtocolViolation("slot {} has number {}".format(self._next + 1, sequence))
             return None
+        word = self._words[start // _WORD + 1]
+        length, flag = word & 0xFFFFFFFF, word >> 32
         if length > INLINE_LIMIT or flag not in (IN_SLOT, IN_ARENA):
             raise ProtocolViolation("slot {} has length {} and flag {}".format(sequence, length, flag))
-        first = start + _SLOT.size
+        first = start + _SLOT_HEAD
         message = bytes(self._slots[first : first + length])
         self._next += 1
-        _COUNTER.pack_into(self._taken_word, 0, self._next)
+        self._taken_word[0] = self._next
         if flag == IN_SLOT:
             return message
         if length != _ELSEWHERE.size:
@@ -159,37 +165,42 @@ class Stats(NamedTuple):
     busy: int
 
 
-# Version u32, pad u32, a sequence counter u64 that is odd while the writer writes, then `Stats` as 8 u64.
-_STATS_START = struct.Struct("<IIQ")
-_STATS_FIELDS = struct.Struct("<8Q")
+# On the page: the layout version, a sequence number that is odd while the writer writes, then `Stats`; all u64.
+_STATS_WORDS = 2 + len(Stats._fields)
 
 
 class StatsWriter:
     """The worker's half of the stats page."""
 
     def __init__(self, mapping: Mapping, pid: int) -> None:
-        self._page = mapping.buffer(_STATS, _STATS_START.size + _STATS_FIELDS.size)
-        self._pid = pid
+        self._words = mapping.buffer(_STATS, _STATS_WORDS * _WORD).cast("Q")
+        self._words[0] = LAYOUT_VERSION
+        self._words[2] = pid
         self._sequence = 0
         self.completed = 0
         self.failed = 0
         self.busy = 0
 
     def show(self, step: int, since: int, model: int = 0, request: int = 0) -> None:
-        page = self._page
-        _STATS_START.pack_into(page, 0, LAYOUT_VERSION, 0, self._sequence + 1)
-        fields = (self._pid, step, since, model, request, self.completed, self.failed, self.busy)
-        _STATS_FIELDS.pack_into(page, _STATS_START.size, *fields)
+        words = self._words
+        words[1] = self._sequence + 1
+        words[3] = step
+        words[4] = since
+        words[5] = model
+        words[6] = request
+        words[7] = self.completed
+        words[8] = self.failed
+        words[9] = self.busy
         self._sequence += 2
-        _STATS_START.pack_into(page, 0, LAYOUT_VERSION, 0, self._sequence)
+        words[1] = self._sequence
 
 
 def read_stats(mapping: Mapping, tries: int = 1000) -> Stats:
     """A consistent copy. After ``tries`` (a writer stopped in mid-write) the last copy is good enough."""
-    page = mapping.buffer(_STATS, _STATS_START.size + _STATS_FIELDS.size)
+    words = mapping.buffer(_STATS, _STATS_WORDS * _WORD).cast("Q")
     for _ in range(tries):
-        before = _STATS_START.unpack_from(page)
-        stats = Stats(*_STATS_FIELDS.unpack_from(page, _STATS_START.size))
-        if before[2] % 2 == 0 and before == _STATS_START.unpack_from(page):
+        before = words[1]
+        stats = Stats(*words[2:])
+        if before % 2 == 0 and words[1] == before:
             break
     return stats

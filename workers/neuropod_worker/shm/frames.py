@@ -9,6 +9,7 @@ from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from neuropod_worker.problem.dtypes import DTYPES, numpy_dtype
 from neuropod_worker.shm.arena import ALIGNMENT, Arena
 from neuropod_worker.shm.control import Elsewhere
 from neuropod_worker.shm.mapping import Mapping
@@ -20,13 +21,7 @@ _IDLE_FRAMES = 64  # how many unused frames are kept, per side
 _IDLE_BYTES = 256 * 2**20  # and how many bytes in them
 
 # The dtypes that cross as their own bytes; strings cross as in `shm.strings`.
-NUMERIC = {
-    name: np.dtype(name)
-    for name in (
-        "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 "
-        "float16 float32 float64 complex64 complex128"
-    ).split()
-}
+NUMERIC = {name: numpy_dtype(name) for name in DTYPES if name != "string"}
 _NAME_OF = {dtype: name for name, dtype in NUMERIC.items()}
 
 
@@ -36,22 +31,26 @@ def drain(ids: Deque[int]) -> Tuple[int, ...]:
 
 
 class _Memory:
-    """What the views of a frame are based on: neither an ndarray nor a memoryview, so that numpy never looks
-    through it and every view of a view keeps it, and with it the mapping, alive."""
+    """What a view of a frame is based on. Neither an ndarray nor a memoryview, so that numpy never looks through
+    the view: whatever is derived from it refers to it, keeps the mapping alive, and is seen by counting its
+    references."""
 
-    def __init__(self, mapping: Mapping, offset: int, nbytes: int) -> None:
+    def __init__(self, mapping: Mapping, offset: int, dtype: "np.dtype[Any]", shape: Tuple[int, ...]) -> None:
         self._mapping = mapping
         self.__array_interface__ = {
             "data": (mapping.address + offset, False),
-            "shape": (nbytes,),
-            "typestr": "|u1",
+            "shape": shape,
+            "typestr": dtype.str,
             "version": 3,
         }
 
 
-def view_memory(mapping: Mapping, offset: int, nbytes: int) -> np.ndarray:
-    """A writable uint8 array over a range of a mapping; its base keeps the mapping alive."""
-    return np.asarray(_Memory(mapping, offset, nbytes))
+_BYTE = np.dtype(np.uint8)
+
+
+def view_memory(mapping: Mapping, offset: int, dtype: "np.dtype[Any]", shape: Tuple[int, ...]) -> np.ndarray:
+    """A writable array over a range of a mapping; it keeps the mapping alive."""
+    return np.asarray(_Memory(mapping, offset, dtype, shape))
 
 
 class SentFrame:
@@ -112,8 +111,7 @@ class SendingFrames:
         tensors, views = [], []
         for offset, (name, array, content) in zip(offsets, contents):
             start = frame.block + offset
-            view = view_memory(self._mapping, start, content.nbytes)
-            view = view.view(content.dtype.newbyteorder("=")).reshape(content.shape)
+            view = view_memory(self._mapping, start, content.dtype.newbyteorder("="), content.shape)
             view[...] = content
             dtype = "string" if content is not array else _NAME_OF[view.dtype]
             tensors.append(Tensor(name, dtype, array.shape, (IN_ARENA, start, content.nbytes)))
@@ -201,9 +199,9 @@ class ReceivingFrames:
         return frame
 
     def _view(self, tensor: Tensor) -> np.ndarray:
-        raw = self._checked(tensor.offset, tensor.nbytes)
+        self._check(tensor.offset, tensor.nbytes)
         if tensor.dtype == "string":
-            return raw
+            return view_memory(self._mapping, tensor.offset, _BYTE, (tensor.nbytes,))
         dtype = NUMERIC.get(tensor.dtype)
         # Python ints: the product of hostile sizes must not wrap around.
         count = 1
@@ -216,23 +214,22 @@ class ReceivingFrames:
                 )
             )
         try:
-            return raw.view(dtype).reshape(tensor.shape)
-        except ValueError as error:  # a shape beyond what numpy can count, or too many dimensions
+            return view_memory(self._mapping, tensor.offset, dtype, tensor.shape)
+        except (ValueError, OverflowError) as error:  # a shape beyond what numpy can count, or too many dimensions
             raise ProtocolViolation("tensor {!r}: {}".format(tensor.name, error)) from None
 
-    def _checked(self, offset: int, nbytes: int) -> np.ndarray:
+    def _check(self, offset: int, nbytes: int) -> None:
         if offset % ALIGNMENT or offset + nbytes > self._mapping.size:
             raise ProtocolViolation(
                 "bytes {} to {} do not lie in a segment of {} bytes".format(
                     offset, offset + nbytes, self._mapping.size
                 )
             )
-        return view_memory(self._mapping, offset, nbytes)
 
     def take_bytes(self, place: Elsewhere) -> bytes:
         """A copy of a message that did not fit into its slot."""
-        message: bytes = self._checked(place.offset, place.length).tobytes()
-        return message
+        self._check(place.offset, place.length)
+        return bytes(self._mapping.buffer(place.offset, place.length))
 
     def retire(self, ids: Iterable[int]) -> None:
         for id in ids:

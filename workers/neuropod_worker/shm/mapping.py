@@ -38,7 +38,7 @@ class Mapping:
     def buffer(self, offset: int, size: int) -> memoryview:
         """A writable view of bytes; it keeps the mapping alive."""
         array = (ctypes.c_char * size).from_address(self.address + offset)
-        array._mapping = self
+        array._mapping = self  # type: ignore[attr-defined]
         return memoryview(array).cast("B")
 
     def __del__(self, unmap: object = _munmap) -> None:  # bound early: module globals go first at exit

@@ -122,9 +122,7 @@ def decode(data: bytes) -> Message:
             "the same version".format(parts[1:2], PROTOCOL_VERSION)
         )
     if len(parts) != len(checks) + 1:
-        raise ProtocolViolation(
-            "{} has {} fields, expected {}".format(kind.__name__, len(parts) - 1, len(checks))
-        )
+        raise ProtocolViolation("{} has {} fields, expected {}".format(kind.__name__, len(parts) - 1, len(checks)))
     values = []
     for value, (name, check) in zip(parts[1:], checks):
         try:

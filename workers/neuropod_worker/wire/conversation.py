@@ -40,7 +40,13 @@ CONNECTION: Table = {
         Cancelled: "open",
         Shutdown: "closing",
     },
-    "closing": {Loaded: "closing", Result: "closing", Failed: "closing", Unloaded: "closing", Cancelled: "closing"},
+    "closing": {
+        Loaded: "closing",
+        Result: "closing",
+        Failed: "closing",
+        Unloaded: "closing",
+        Cancelled: "closing",
+    },
     "closed": {},
 }
 

@@ -3,9 +3,14 @@
 Expects to run on the client's side, which makes all segments; a worker only maps descriptors that it was sent.
 """
 
+from __future__ import annotations
+
+import fcntl
 import os
 import secrets
-from typing import Callable, Dict
+from collections.abc import Callable
+
+import posix_ipc
 
 _MFD = 0x0001 | 0x0002  # CLOEXEC, ALLOW_SEALING
 _F_ADD_SEALS = 1033
@@ -17,8 +22,6 @@ def posix_segment(size: int) -> int:
 
     A hostile peer can truncate it and so kill this process by SIGBUS.
     """
-    import posix_ipc
-
     while True:
         try:
             # Made empty: should a SIGKILL fall between the two calls, what stays is a name and no memory.
@@ -34,12 +37,10 @@ def posix_segment(size: int) -> int:
 
 def memfd_segment(size: int) -> int:
     """A memfd (Linux), sealed against truncation: independent of /dev/shm, and safe from a hostile peer."""
-    import fcntl
-
     fd = os.memfd_create("neuropod_ope", _MFD)
     os.ftruncate(fd, size)
     fcntl.fcntl(fd, _F_ADD_SEALS, _SEALS)
     return fd
 
 
-SEGMENT_KINDS: Dict[str, Callable[[int], int]] = {"posix": posix_segment, "memfd": memfd_segment}
+SEGMENT_KINDS: dict[str, Callable[[int], int]] = {"posix": posix_segment, "memfd": memfd_segment}

@@ -1,0 +1,95 @@
+import errno
+import itertools
+import pickle
+import random
+
+import pytest
+from neuropod_worker.shm.arena import ALIGNMENT, Arena, SharedMemoryExhausted
+
+SIZE = 2**30
+
+
+def arena(size=SIZE, reserve=lambda fd, offset, size: None):
+    return Arena(-1, size, reserve)
+
+
+def test_blocks_are_aligned_and_never_overlap():
+    arena_, random_ = arena(), random.Random(1)
+    blocks = {}
+    for _ in range(3000):
+        if blocks and random_.random() < 0.5:
+            start = random_.choice(list(blocks))
+            arena_.free(start)
+            del blocks[start]
+        else:
+            size = random_.choice([0, 1, 63, 64, 65, 5000, 100_000])
+            blocks[arena_.allocate(size)] = size
+        ordered = sorted(blocks.items())
+        assert all(start % ALIGNMENT == 0 for start, _ in ordered)
+        assert all(start + size <= after for (start, size), (after, _) in itertools.pairwise(ordered))
+    assert arena_.in_use >= sum(blocks.values())
+
+
+def test_freed_memory_is_reused_and_neighbours_grow_together():
+    arena_ = arena()
+    blocks = [arena_.allocate(100_000) for _ in range(10)]
+    held = arena_.committed
+    for block in blocks[::2] + blocks[1::2]:
+        arena_.free(block)
+    assert arena_.in_use == 0
+    assert arena_.allocate(1_000_000) == 0
+    assert arena_.committed == held
+
+
+def test_thousands_of_random_sizes_do_not_grow_the_arena():
+    arena_, random_ = arena(), random.Random(2)
+    arena_.free(arena_.allocate(2_000_000))
+    for _ in range(5000):
+        arena_.free(arena_.allocate(random_.randrange(1_000_000)))
+    assert arena_.committed <= 2_000_000 + 4096
+
+
+def test_pages_are_reserved_before_a_block_is_given():
+    reserved = []
+    arena_ = arena(reserve=lambda fd, offset, size: reserved.append((offset, offset + size)))
+    for _ in range(5):
+        start = arena_.allocate(200_000)
+        assert any(low <= start and start + 200_000 <= high for low, high in merged(reserved))
+
+
+def merged(ranges):
+    ends = sorted(ranges)
+    whole = [ends[0]]
+    for low, high in ends[1:]:
+        if low == whole[-1][1]:
+            whole[-1] = (whole[-1][0], high)
+        else:
+            whole.append((low, high))
+    return whole
+
+
+def test_a_full_shared_memory_is_an_error_with_sizes_and_the_arena_goes_on():
+    full = [False]
+
+    def reserve(fd, offset, size):
+        if full[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    arena_ = arena(reserve=reserve)
+    kept = arena_.allocate(1000)
+    full[0] = True
+    with pytest.raises(SharedMemoryExhausted, match=r"10000000 .*No space left.*/dev/shm") as caught:
+        arena_.allocate(10_000_000 + arena_.committed - 1024)
+    assert isinstance(caught.value, MemoryError)
+    assert caught.value.in_use == arena_.in_use
+    assert pickle.loads(pickle.dumps(caught.value)).wanted == caught.value.wanted
+    full[0] = False
+    assert arena_.allocate(10_000_000) > kept
+
+
+def test_the_virtual_size_is_a_limit_too():
+    arena_ = arena(size=2**20)
+    arena_.allocate(2**19)
+    with pytest.raises(SharedMemoryExhausted, match="full virtual size"):
+        arena_.allocate(2**20)
+    arena_.allocate(2**19)

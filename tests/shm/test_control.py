@@ -1,0 +1,132 @@
+import os
+import struct
+
+import pytest
+from neuropod_worker.shm import control
+from neuropod_worker.shm.control import CONTROL_SIZE, INLINE_LIMIT, SLOTS, Elsewhere
+from neuropod_worker.shm.mapping import Mapping
+from neuropod_worker.wire.codec import ProtocolViolation
+from peers import Peer
+
+
+@pytest.fixture
+def memory(make_segment):
+    mapping = Mapping(make_segment(CONTROL_SIZE), CONTROL_SIZE)
+    control.write_header(mapping)
+    return mapping
+
+
+@pytest.fixture(params=[control.request_mailbox, control.reply_mailbox])
+def both_halves(request, memory):
+    return request.param(memory), request.param(memory)
+
+
+def test_a_header_of_this_version_is_accepted_and_any_other_is_not(memory):
+    control.check_header(memory)
+    memory.buffer(8, 4)[:] = struct.pack("<I", 99)
+    with pytest.raises(ProtocolViolation, match="99"):
+        control.check_header(memory)
+
+
+def test_messages_arrive_in_order_many_times_around_the_ring(both_halves):
+    writer, reader = both_halves
+    for number in range(10 * SLOTS):
+        writer.put(b"%d" % number)
+        if number % 3 == 2:
+            assert [reader.take() for _ in range(3)] == [b"%d" % n for n in range(number - 2, number + 1)]
+    assert writer.written == 10 * SLOTS
+
+
+def test_an_empty_mailbox_gives_nothing(both_halves):
+    writer, reader = both_halves
+    assert reader.take() is None
+    writer.put(b"x" * INLINE_LIMIT)
+    assert reader.take() == b"x" * INLINE_LIMIT
+    assert reader.take() is None
+
+
+def test_a_full_mailbox_refuses_more_until_something_is_taken(both_halves):
+    writer, reader = both_halves
+    for _ in range(SLOTS):
+        assert not writer.full
+        writer.put(b"")
+    assert writer.full
+    with pytest.raises(ProtocolViolation, match="has not taken"):
+        writer.put(b"")
+    assert reader.take() == b""
+    assert not writer.full
+    assert writer.taken == 1
+
+
+def test_a_message_that_lies_elsewhere_says_where(both_halves):
+    writer, reader = both_halves
+    writer.put_elsewhere(Elsewhere(3, 64, 100_000))
+    assert reader.take() == Elsewhere(3, 64, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "length", "flag"),
+    [(2, 0, 0), (2**64 - 1, 0, 0), (1, INLINE_LIMIT + 1, 0), (1, 2**32 - 1, 0), (1, 3, 7), (1, 3, 1)],
+)
+def test_a_slot_that_was_scribbled_over_is_a_violation(memory, sequence, length, flag):
+    memory.buffer(12288, 16)[:] = struct.pack("<QII", sequence, length, flag)
+    with pytest.raises(ProtocolViolation):
+        control.request_mailbox(memory).take()
+
+
+def test_a_reader_that_claims_more_than_was_written_is_a_violation(memory):
+    writer = control.request_mailbox(memory)
+    for _ in range(SLOTS):
+        writer.put(b"")
+    memory.buffer(64, 8)[:] = struct.pack("<Q", 10 * SLOTS)
+    with pytest.raises(ProtocolViolation, match="says it took"):
+        writer.full  # noqa: B018 - the property asks the other side
+
+
+def test_mailboxes_of_two_processes_agree(memory):
+    def echo():
+        requests, replies, taken = control.request_mailbox(memory), control.reply_mailbox(memory), 0
+        while taken < 500:
+            message = requests.take()
+            if message is not None:
+                replies.put(message[::-1])
+                taken += 1
+
+    peer = Peer(echo)
+    requests, replies = control.request_mailbox(memory), control.reply_mailbox(memory)
+    for number in range(500):
+        requests.put(b"%09d" % number)
+        while (reply := replies.take()) is None:
+            pass
+        assert reply == (b"%09d" % number)[::-1]
+    peer.finish()
+
+
+def test_a_stats_page_is_read_as_it_was_written(memory):
+    writer = control.StatsWriter(memory, os.getpid())
+    writer.completed, writer.failed, writer.busy = 5, 1, 12345
+    writer.show(control.RUNNING, 99, 2, 7)
+    assert control.read_stats(memory) == control.Stats(os.getpid(), control.RUNNING, 99, 2, 7, 5, 1, 12345)
+
+
+def test_a_reader_never_sees_half_an_update_of_the_stats_page(memory):
+    def write():
+        writer = control.StatsWriter(memory, 1)
+        for number in range(1, 20_000):
+            writer.completed = writer.failed = writer.busy = number
+            writer.show(number % 4, number, number, number)
+            sum(range(200))  # as a worker, which has other things to do between two updates
+
+    peer = Peer(write)
+    last = 0
+    while last < 19_999:
+        stats = control.read_stats(memory, tries=10**9)
+        assert len({stats.since, stats.model, stats.request, stats.completed, stats.failed, stats.busy}) == 1
+        last = stats.since
+    peer.finish()
+
+
+def test_a_writer_stopped_in_the_middle_does_not_hang_a_reader(memory):
+    control.StatsWriter(memory, 1).show(control.RUNNING, 1)
+    memory.buffer(8192 + 8, 8)[:] = struct.pack("<Q", 3)
+    assert control.read_stats(memory, tries=10).step == control.RUNNING
