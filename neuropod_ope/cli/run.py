@@ -43,7 +43,10 @@ def _run(arguments: argparse.Namespace) -> int:
         data = _data(arguments.inputs, arguments.package, model.path)
         outputs = model.infer(data.inputs)
         for pid, _, python, framework, _ in model.workers:
-            print(f"ran in worker {pid}: Python {python}, {model.platform} {framework}")
+            what = (
+                f"Python {python}" if model.platform == "python" else f"Python {python}, {model.platform} {framework}"
+            )
+            print(f"ran in worker {pid}: {what}")
     differing = _show(outputs, data.outputs)
     if arguments.outputs is not None:
         write_arrays(arguments.outputs, outputs)
@@ -80,5 +83,5 @@ def _agrees(got: np.ndarray | None, want: np.ndarray) -> bool:
 
 
 def _text(array: np.ndarray) -> str:
-    values = np.array2string(array, threshold=_SHOWN_ELEMENTS, precision=6, prefix=_INDENT)
+    values = np.array2string(array, threshold=_SHOWN_ELEMENTS, precision=6, suppress_small=True, prefix=_INDENT)
     return f"{array.dtype} {array.shape}\n{_INDENT}{values}"
