@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from neuropod_worker.package.packagers import create_python_neuropod
-
 from benchmarks.contender import Call, Contender
 from neuropod_ope import Runtime
+from neuropod_worker.packagers import create_python_neuropod
 
 _MODEL = """
 def load(data_dir):

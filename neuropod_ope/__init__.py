@@ -6,8 +6,6 @@
     boxes = model.infer({"image": image})["boxes"]
 """
 
-from neuropod_worker.problem.specs import TensorSpec
-
 from neuropod_ope.client.executor import WorkerInfo
 from neuropod_ope.errors import (
     EnvironmentBuildError,
@@ -26,6 +24,8 @@ from neuropod_ope.errors import (
 )
 from neuropod_ope.model import Neuropod
 from neuropod_ope.runtime import Runtime, load_neuropod
+from neuropod_worker.packagers import create_python_neuropod, create_pytorch_neuropod, create_torchscript_neuropod
+from neuropod_worker.problem.specs import TensorSpec
 
 __version__ = "0.1.0"
 
@@ -47,5 +47,8 @@ __all__ = [
     "TensorSpec",
     "WorkerDied",
     "WorkerInfo",
+    "create_python_neuropod",
+    "create_pytorch_neuropod",
+    "create_torchscript_neuropod",
     "load_neuropod",
 ]

@@ -5,11 +5,10 @@ A message says what was expected, what came and what to do next; the attributes 
 
 from __future__ import annotations
 
+from neuropod_ope.environment.errors import EnvironmentBuildError, NoMatchingEnvironment
 from neuropod_worker.errors import LoadError, NeuropodError, PackageError, SpecError
 from neuropod_worker.shm.arena import SharedMemoryExhausted
 from neuropod_worker.wire.codec import ProtocolViolation
-
-from neuropod_ope.environment.errors import EnvironmentBuildError, NoMatchingEnvironment
 
 __all__ = [
     "EnvironmentBuildError",

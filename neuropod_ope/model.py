@@ -11,13 +11,13 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from neuropod_worker.package import Package
-from neuropod_worker.problem.checks import select_outputs
-from neuropod_worker.problem.specs import TensorSpec
 
 from neuropod_ope.client.executor import Executor, WorkerInfo
 from neuropod_ope.client.inputs import InputReader
 from neuropod_ope.errors import HandleClosed, NeuropodError
+from neuropod_worker.package import Package
+from neuropod_worker.problem.checks import select_outputs
+from neuropod_worker.problem.specs import TensorSpec
 
 
 class Neuropod:

@@ -11,9 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from neuropod_worker.backends import LoadOptions
-from neuropod_worker.package import Package, open_package
-
 from neuropod_ope.client.executor import Executor
 from neuropod_ope.client.handshake import Launch
 from neuropod_ope.client.in_process import InProcessExecutor
@@ -33,6 +30,8 @@ from neuropod_ope.errors import HandleClosed
 from neuropod_ope.model import Neuropod
 from neuropod_ope.supervisor.environ import worker_environ
 from neuropod_ope.supervisor.loop import SupervisorLoop
+from neuropod_worker.backends import LoadOptions
+from neuropod_worker.package import Package, open_package
 
 _ONLY_MODEL = 1  # the id of a model that has its worker to itself
 
@@ -99,7 +98,7 @@ class Runtime:
 
         def make_executor() -> Executor:
             if out_of_process:
-                return self._worker_executor(package, requirement, environment, options)
+                return self._worker_executor(package, os.fspath(path), requirement, environment, options)
             return self._in_process_executor(package, requirement, environment, options)
 
         model = Neuropod(package, make_executor, out_of_process, validate, timeout)
@@ -115,13 +114,14 @@ class Runtime:
     def _worker_executor(
         self,
         package: Package,
+        source: str,
         requirement: Requirement,
         environment: str | os.PathLike[str] | None,
         options: LoadOptions,
     ) -> Executor:
         found: Environment
         if environment is None:
-            found = ensure_environment(requirement, self.policy)
+            found = ensure_environment(requirement, self.policy, source)
         else:
             found = registered_environment(environment, self.policy)
         environ = worker_environ(os.environ, self._environ_allow, options.visible_gpu)

@@ -1,6 +1,21 @@
-"""Every folder of tests may import the helpers that lie in tests/ and beside itself."""
+"""The time of each tier of tests, at the end of a run."""
 
-import sys
-from pathlib import Path
+import collections
 
-sys.path.insert(0, str(Path(__file__).parent))
+TIERS = ("frameworks", "workers")  # a test with both belongs to the first
+
+
+def tier_of(keywords):
+    return next((tier for tier in TIERS if tier in keywords), "fast")
+
+
+def pytest_terminal_summary(terminalreporter):
+    seconds, counts = collections.Counter(), collections.Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration"):
+                seconds[tier_of(report.keywords)] += report.duration
+                counts[tier_of(report.keywords)] += report.when == "call"
+    terminalreporter.section("time of each tier")
+    for tier in ("fast", *reversed(TIERS)):
+        terminalreporter.write_line(f"{tier:12} {counts[tier]:5} tests {seconds[tier]:8.1f} s")

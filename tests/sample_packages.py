@@ -1,7 +1,7 @@
 """Packages for tests, made by the real packagers from a few lines of code. Runs on Python 3.6 as well."""
 
 from neuropod_worker.package import read_package
-from neuropod_worker.package.packagers import create_python_neuropod
+from neuropod_worker.packagers import create_python_neuropod
 
 FLOATS_IN = [{"name": "x", "dtype": "float32", "shape": (None,)}]
 FLOATS_OUT = [{"name": "y", "dtype": "float32", "shape": (None,)}]

@@ -10,9 +10,10 @@ import sys
 import tempfile
 
 import joblib
-from neuropod_worker.package.packagers import create_python_neuropod
 from problem import INPUTS, OUTPUTS, read_training_digits
 from sklearn.svm import SVC
+
+from neuropod_worker.packagers import create_python_neuropod
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 

@@ -11,9 +11,10 @@ import sys
 import tempfile
 
 import torch
-from neuropod_worker.package.packagers import create_pytorch_neuropod, create_torchscript_neuropod
 from problem import INPUTS, OUTPUTS, read_training_digits
 from pytorch_model.network import Network
+
+from neuropod_worker.packagers import create_pytorch_neuropod, create_torchscript_neuropod
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EPOCHS = 60

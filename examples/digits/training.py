@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 import neuropod_worker
-
 from neuropod_ope import NeuropodError
 from neuropod_ope.environment import EnvironmentPolicy, Requirement, ensure_environment
 

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from neuropod_worker.package.packagers import create_python_neuropod
 
 from neuropod_ope import NeuropodError, Runtime
+from neuropod_worker.packagers import create_python_neuropod
 
 HERE = Path(__file__).resolve().parent
 

@@ -9,7 +9,6 @@ import neuropod_ope
 from neuropod_ope.cli.env import add_env_commands
 from neuropod_ope.cli.inspect import add_inspect_command
 from neuropod_ope.cli.run import add_run_command
-from neuropod_ope.environment.versions import RangeError
 from neuropod_ope.errors import NeuropodError
 
 
@@ -28,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         status: int = arguments.run(arguments)
-    except (NeuropodError, RangeError, OSError) as error:
+    except (NeuropodError, OSError) as error:
         print(f"neuropod-ope: {error}", file=sys.stderr)
         return 1
     return status

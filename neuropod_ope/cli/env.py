@@ -1,13 +1,8 @@
 """``neuropod-ope env``: list, build, show and prune the environments in the cache."""
 
 import argparse
-import sys
 import time
 from pathlib import Path
-from typing import Any
-
-from neuropod_worker.errors import NeuropodError
-from neuropod_worker.package.reader import open_package
 
 from neuropod_ope.environment import (
     EnvironmentPolicy,
@@ -17,6 +12,13 @@ from neuropod_ope.environment import (
     registered_environment,
 )
 from neuropod_ope.environment.store import Store, StoredEnvironment
+from neuropod_worker.errors import NeuropodError
+from neuropod_worker.package.reader import open_package
+
+
+class UsageError(NeuropodError):
+    """The arguments do not go together, or name nothing."""
+
 
 _DAY_S = 24 * 3600
 _PRUNE_AFTER_DAYS = 30
@@ -29,7 +31,7 @@ def add_env_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     commands = env.add_subparsers(required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="environments in the cache, the last used first")
-    listing.set_defaults(run=_reporting(_list))
+    listing.set_defaults(run=_list)
 
     build = commands.add_parser("build", help="build the environment that a package needs")
     build.add_argument("package", nargs="?", help="a package: folder or zip file")
@@ -41,11 +43,11 @@ def add_env_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     build.add_argument("--python-downloads", action="store_true", help="let uv fetch an interpreter")
     build.add_argument("--offline", action="store_true", help="use nothing but what was downloaded before")
     build.add_argument("--refresh", action="store_true", help="resolve anew what was resolved before")
-    build.set_defaults(run=_reporting(_build))
+    build.set_defaults(run=_build)
 
     show = commands.add_parser("show", help="what an environment is made of")
     show.add_argument("name", help="its name or the beginning of it")
-    show.set_defaults(run=_reporting(_show))
+    show.set_defaults(run=_show)
 
     prune = commands.add_parser("prune", help="remove environments that nobody uses")
     prune.add_argument("names", nargs="*", metavar="NAME", help="these, instead of those long unused")
@@ -57,27 +59,13 @@ def add_env_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
         help="remove what has not been used for so long (default: %(default)s)",
     )
     prune.add_argument("--all", action="store_true", help="remove all, and what is known of interpreters")
-    prune.set_defaults(run=_reporting(_prune))
+    prune.set_defaults(run=_prune)
 
     for command in (listing, build, show, prune):
-        command.add_argument(
-            "--cache-dir", type=Path, default=default_cache_dir(), help="default: %(default)s"
-        )
+        command.add_argument("--cache-dir", type=Path, default=default_cache_dir(), help="default: %(default)s")
 
 
-def _reporting(command: Any) -> Any:
-    def run(arguments: argparse.Namespace) -> int:
-        try:
-            command(arguments)
-        except (NeuropodError, ValueError, OSError) as error:
-            print(f"neuropod-ope: {error}", file=sys.stderr)
-            return 1
-        return 0
-
-    return run
-
-
-def _list(arguments: argparse.Namespace) -> None:
+def _list(arguments: argparse.Namespace) -> int:
     rows = [("NAME", "MADE OF", "PACKAGES", "SIZE", "LAST USED")]
     for one in reversed(Store(arguments.cache_dir).environments()):
         size = f"{_size(one.path) / 1e6:,.0f} MB"
@@ -85,9 +73,10 @@ def _list(arguments: argparse.Namespace) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
 
 
-def _build(arguments: argparse.Namespace) -> None:
+def _build(arguments: argparse.Namespace) -> int:
     policy = EnvironmentPolicy(
         arguments.cache_dir.absolute(),
         offline=arguments.offline,
@@ -95,7 +84,7 @@ def _build(arguments: argparse.Namespace) -> None:
         python_downloads=arguments.python_downloads,
     )
     if sum(what is not None for what in (arguments.package, arguments.platform, arguments.python)) != 1:
-        raise ValueError("name a package, or --platform with --range, or --python")
+        raise UsageError("name a package, or --platform with --range, or --python")
     if arguments.python is not None:
         environment = registered_environment(arguments.python, policy)
     else:
@@ -108,9 +97,10 @@ def _build(arguments: argparse.Namespace) -> None:
         print(f"name         {environment.name}")
     elif arguments.python is None:
         print("This interpreter has all that is needed; nothing was built.")
+    return 0
 
 
-def _show(arguments: argparse.Namespace) -> None:
+def _show(arguments: argparse.Namespace) -> int:
     one = _find(Store(arguments.cache_dir), arguments.name)
     facts = one.facts
     print(f"name         {one.name}")
@@ -120,9 +110,10 @@ def _show(arguments: argparse.Namespace) -> None:
     print(f"size         {_size(one.path) / 1e6:,.0f} MB, of which other environments may share most")
     print(f"last used    {_ago(one)}")
     print("packages     " + "\n             ".join(facts["pins"]))
+    return 0
 
 
-def _prune(arguments: argparse.Namespace) -> None:
+def _prune(arguments: argparse.Namespace) -> int:
     store = Store(arguments.cache_dir)
     if arguments.names:
         doomed = [_find(store, name) for name in arguments.names]
@@ -141,13 +132,14 @@ def _prune(arguments: argparse.Namespace) -> None:
             store.forget(folder)
     if not doomed and not swept:
         print("nothing to remove")
+    return 0
 
 
 def _find(store: Store, prefix: str) -> StoredEnvironment:
     found = [one for one in store.environments() if one.name.startswith(prefix)]
     if len(found) != 1:
         how_many = "no environment" if not found else f"{len(found)} environments"
-        raise ValueError(f"{how_many} in {store.root} of a name that begins with {prefix!r}; see: env list")
+        raise UsageError(f"{how_many} in {store.root} of a name that begins with {prefix!r}; see: env list")
     return found[0]
 
 

@@ -5,10 +5,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from neuropod_worker.package import Package, open_package
-from neuropod_worker.package.tensors_file import LEGACY_TEST_DATA, read_test_data
-from neuropod_worker.problem.specs import TensorSpec
-
 from neuropod_ope.environment import (
     EnvironmentPolicy,
     NoMatchingEnvironment,
@@ -20,6 +16,9 @@ from neuropod_ope.environment import (
 from neuropod_ope.environment.catalog import load_catalog
 from neuropod_ope.environment.lockfile import read_lock
 from neuropod_ope.environment.versions import RangeError
+from neuropod_worker.package import Package, open_package
+from neuropod_worker.package.tensors_file import LEGACY_TEST_DATA, read_test_data
+from neuropod_worker.problem.specs import TensorSpec
 
 _LABEL_WIDTH = 16
 

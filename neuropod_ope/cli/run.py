@@ -1,15 +1,15 @@
 """``neuropod-ope run``: one call of a model, on given inputs or on the package's own test data."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from neuropod_worker.package.tensors_file import SampleData, read_arrays, read_test_data, write_arrays
 
 from neuropod_ope.environment import default_cache_dir
 from neuropod_ope.errors import PackageError
 from neuropod_ope.runtime import Runtime
+from neuropod_worker.package.self_test import differences
+from neuropod_worker.package.tensors_file import SampleData, read_arrays, read_test_data, write_arrays
 
 _SHOWN_ELEMENTS = 40  # of a larger array numpy shows the edges
 _INDENT = "    "
@@ -62,24 +62,16 @@ def _data(inputs: str | None, package: str, opened: str) -> SampleData:
     return data
 
 
-def _show(outputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> bool:
+def _show(outputs: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> bool:
     """Print the outputs, each with a verdict if one is expected. Whether any is not what is expected."""
-    differing = [name for name, want in expected.items() if not _agrees(outputs.get(name), want)]
     for name, array in outputs.items():
         print(f"{name}: {_text(array)}")
-    for name in differing:
-        print(f"NOT AS EXPECTED: {name}; expected was {_text(expected[name])}")
+    differing = differences(outputs, expected)
+    for sentence in differing:
+        print(f"NOT AS EXPECTED: {sentence}")
     if expected and not differing:
         print("The outputs are as the package expects.")
     return bool(differing)
-
-
-def _agrees(got: np.ndarray | None, want: np.ndarray) -> bool:
-    if got is None or got.shape != want.shape:
-        return False
-    if got.dtype.kind == "U" or want.dtype.kind == "U":
-        return np.array_equal(got, want)
-    return np.allclose(got, want, equal_nan=True)
 
 
 def _text(array: np.ndarray) -> str:

@@ -15,13 +15,6 @@ import time
 from typing import Any, NamedTuple
 
 import numpy as np
-from neuropod_worker.shm import control
-from neuropod_worker.shm.arena import Arena
-from neuropod_worker.shm.frames import ReceivingFrames, SendingFrames, drain
-from neuropod_worker.shm.waiting import WAIT_SLICE_S, AdaptiveWait
-from neuropod_worker.wire import messages as m
-from neuropod_worker.wire.codec import decode, encode
-from neuropod_worker.wire.conversation import REQUEST, step
 
 from neuropod_ope.client.handshake import Launch, connect
 from neuropod_ope.client.outputs import OutputReader
@@ -29,6 +22,13 @@ from neuropod_ope.errors import ProtocolViolation, QueueFull
 from neuropod_ope.supervisor.diagnosis import Death
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_ope.supervisor.states import after
+from neuropod_worker.shm import control
+from neuropod_worker.shm.arena import Arena
+from neuropod_worker.shm.frames import ReceivingFrames, SendingFrames, drain
+from neuropod_worker.shm.waiting import WAIT_SLICE_S, AdaptiveWait
+from neuropod_worker.wire import messages as m
+from neuropod_worker.wire.codec import decode, encode
+from neuropod_worker.wire.conversation import REQUEST, step
 
 Key = tuple[Any, ...]  # name, dtype and shape of each tensor, flat: what makes two calls alike
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from neuropod_worker.failure import Failure
-from neuropod_worker.wire import messages as m
-
 from neuropod_ope.errors import (
     LoadError,
     ModelError,
@@ -13,6 +10,8 @@ from neuropod_ope.errors import (
     SharedMemoryExhausted,
     SpecError,
 )
+from neuropod_worker.failure import Failure
+from neuropod_worker.wire import messages as m
 
 
 def error_from(failure: Failure, model: str) -> NeuropodError:

@@ -12,18 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from neuropod_ope.client.segments import SEGMENT_KINDS
+from neuropod_ope.errors import InferTimeout, LoadError, ProtocolViolation, SharedMemoryExhausted
+from neuropod_ope.supervisor.diagnosis import Death, worker_died
+from neuropod_ope.supervisor.loop import SupervisorLoop
+from neuropod_ope.supervisor.process import WorkerProcess
 from neuropod_worker.shm import channel, control
 from neuropod_worker.shm.arena import reserve_pages
 from neuropod_worker.shm.doorbell import PipeDoorbell, SemaphoreDoorbell
 from neuropod_worker.shm.libc import libc_name
 from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.wire import messages as m
-
-from neuropod_ope.client.segments import SEGMENT_KINDS
-from neuropod_ope.errors import InferTimeout, LoadError, ProtocolViolation, SharedMemoryExhausted
-from neuropod_ope.supervisor.diagnosis import Death, worker_died
-from neuropod_ope.supervisor.loop import SupervisorLoop
-from neuropod_ope.supervisor.process import WorkerProcess
 
 ARENA_SIZE = 2**36  # bytes of address space for each direction; memory is taken as it is needed
 _EXIT_SECONDS = 1.0  # for a worker that closed its socket to finish exiting by itself

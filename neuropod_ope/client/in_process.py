@@ -6,14 +6,14 @@ import threading
 from typing import NamedTuple
 
 import numpy as np
-from neuropod_worker.backends import LoadedModel, LoadOptions, load_model
-from neuropod_worker.failure import failure_of
-from neuropod_worker.package import Package
 
 from neuropod_ope.client.connection import Key
 from neuropod_ope.client.executor import WorkerInfo
 from neuropod_ope.client.failures import error_from
 from neuropod_ope.errors import HandleClosed, ModelError
+from neuropod_worker.backends import LoadedModel, LoadOptions, load_model
+from neuropod_worker.failure import failure_of
+from neuropod_worker.package import Package
 
 
 class _Finished(NamedTuple):

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from neuropod_worker.problem.checks import check_inputs
-from neuropod_worker.problem.dtypes import canonical_dtype
-from neuropod_worker.problem.specs import TensorSpec
 
 from neuropod_ope.client.connection import Key
 from neuropod_ope.errors import SpecError
+from neuropod_worker.problem.checks import check_inputs
+from neuropod_worker.problem.dtypes import canonical_dtype
+from neuropod_worker.problem.specs import TensorSpec
 
 # Shapes vary with the data; the signatures remembered must not grow for ever.
 _REMEMBERED_SIGNATURES = 1024

@@ -7,11 +7,6 @@ import time
 from typing import Any, NamedTuple
 
 import numpy as np
-from neuropod_worker.backends import LoadOptions
-from neuropod_worker.failure import Failure
-from neuropod_worker.package import Package
-from neuropod_worker.shm import control
-from neuropod_worker.wire import messages as m
 
 from neuropod_ope.client.connection import Call, Connection, Key
 from neuropod_ope.client.executor import WorkerInfo
@@ -19,6 +14,11 @@ from neuropod_ope.client.failures import error_from
 from neuropod_ope.client.worker import Worker
 from neuropod_ope.errors import HandleClosed, InferTimeout, LoadError, NeuropodError, QueueFull
 from neuropod_ope.supervisor.diagnosis import worker_died
+from neuropod_worker.backends import LoadOptions
+from neuropod_worker.failure import Failure
+from neuropod_worker.package import Package
+from neuropod_worker.shm import control
+from neuropod_worker.wire import messages as m
 
 
 class _Submitted(NamedTuple):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
+
 from neuropod_worker.shm.frames import ReceivedFrame
 from neuropod_worker.shm.mapping import Mapping
 

@@ -8,11 +8,11 @@ import logging
 import re
 from typing import NamedTuple
 
-from neuropod_worker.errors import PackageError
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from neuropod_ope.environment.redaction import without_url_credentials
+from neuropod_worker.errors import PackageError
 
 _LOG = logging.getLogger("neuropod_ope.environment")
 

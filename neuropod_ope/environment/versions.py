@@ -12,10 +12,11 @@ A package declares an npm range (``1.1.x``), frameworks have PEP 440 versions (`
 
 import re
 
-from neuropod_worker.errors import PackageError
 from packaging.version import InvalidVersion, Version
 from semantic_version import NpmSpec
 from semantic_version import Version as SemVer
+
+from neuropod_worker.errors import PackageError
 
 _SPACE_AFTER_OPERATOR = re.compile(r"(>=|<=|>|<|=|~|\^)\s+")
 _BUILD = re.compile(r"\+[0-9A-Za-z.-]+")

@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import neuropod_worker
-
 from neuropod_ope.errors import LoadError
 from neuropod_ope.supervisor.diagnosis import Death
 from neuropod_ope.supervisor.loop import SupervisorLoop

@@ -7,10 +7,11 @@ import traceback
 
 import numpy as np
 import pytest
+from sample_packages import python_package, write_files
+
 from neuropod_worker.backends import LoadOptions, load_model
 from neuropod_worker.errors import LoadError
 from neuropod_worker.package import read_package
-from sample_packages import python_package, write_files
 
 INT_OUT = [{"name": "y", "dtype": "int64", "shape": ()}]
 CALLING = "def load(data):\n    from model import number\n    return lambda: {'y': number.value()}\n"
@@ -27,8 +28,7 @@ def answer(model):
 
 def test_two_packages_with_equal_module_names_keep_to_themselves(tmp_path):
     models = [
-        load(tmp_path / str(i), {"main.py": CALLING, "number.py": f"def value():\n    return {i}\n"})
-        for i in (1, 2)
+        load(tmp_path / str(i), {"main.py": CALLING, "number.py": f"def value():\n    return {i}\n"}) for i in (1, 2)
     ]
     assert [answer(model) for model in models] == [1, 2]
 
@@ -91,8 +91,7 @@ def test_pickles_of_the_packages_own_classes_load_at_load_time(tmp_path):
 
 def test_folders_without_init_files_are_importable_and_star_and_circular_imports_work(tmp_path):
     files = {
-        "main.py": "from .sub.deep import *\nfrom . import other\n"
-        "def load(data):\n    return lambda: {'y': f()}\n",
+        "main.py": "from .sub.deep import *\nfrom . import other\ndef load(data):\n    return lambda: {'y': f()}\n",
         "other.py": "from . import main\nimport model.main\n",
         "sub/deep.py": "def f():\n    from . import sibling\n    return sibling.value\n",
         "sub/sibling.py": "value = 4\n",
@@ -135,9 +134,7 @@ def test_a_load_of_another_package_waits_its_turn(tmp_path):
     ]
     models = {}
     builtins.neuropod_test_gate = None
-    threads = [
-        threading.Thread(target=lambda i=i: models.update({i: load_model(packages[i])})) for i in (0, 1)
-    ]
+    threads = [threading.Thread(target=lambda i=i: models.update({i: load_model(packages[i])})) for i in (0, 1)]
     threads[0].start()
     while builtins.neuropod_test_gate is None:
         threads[0].join(0.001)

@@ -4,9 +4,10 @@ import sys
 
 import numpy as np
 import pytest
+from sample_packages import DOUBLING, FLOATS_OUT, python_package, write_files
+
 from neuropod_worker.backends import LoadOptions, load_model
 from neuropod_worker.errors import LoadError, PackageError, SpecError
-from sample_packages import DOUBLING, FLOATS_OUT, python_package, write_files
 
 X = np.float32([1, 2, 3])
 
@@ -26,9 +27,7 @@ def test_inputs_may_be_missing_and_names_need_not_be_identifiers(tmp_path):
         {"name": "a b", "dtype": "float32", "shape": None},
         {"name": "class", "dtype": "float32", "shape": None},
     ]
-    package = python_package(
-        tmp_path, {"main.py": returning("dict(y=np.float32([len(inputs)]))")}, input_spec=specs
-    )
+    package = python_package(tmp_path, {"main.py": returning("dict(y=np.float32([len(inputs)]))")}, input_spec=specs)
     model = load_model(package)
     assert model.infer({})["y"] == [0]
     assert model.infer({"a b": X, "class": X})["y"] == [2]
@@ -173,9 +172,7 @@ def test_an_entry_point_outside_the_package_is_a_package_error(tmp_path):
 
 def test_an_unknown_platform_is_a_package_error(tmp_path):
     package = python_package(tmp_path, {"main.py": DOUBLING})._replace(platform="onnx")
-    with pytest.raises(
-        PackageError, match="platform 'onnx' is not supported; supported are python, torchscript"
-    ):
+    with pytest.raises(PackageError, match="platform 'onnx' is not supported; supported are python, torchscript"):
         load_model(package)
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from environments_for_tests import fixture_neuropod
+from sample_packages import write_files
+from torch import Tensor
+
 from neuropod_worker.backends import LoadOptions, load_model
 from neuropod_worker.errors import LoadError, PackageError, SpecError
 from neuropod_worker.package import open_package, read_package
-from neuropod_worker.package.packagers import create_torchscript_neuropod
-from sample_packages import write_files
-from torch import Tensor
+from neuropod_worker.packagers import create_torchscript_neuropod
 
 VERSION = tuple(int(number) for number in torch.__version__.split("+")[0].split(".")[:2])
 FLOATS = [{"name": name, "dtype": "float32", "shape": None} for name in ("x", "y")]
@@ -168,9 +169,7 @@ class Result(NamedTuple):
     second: Tensor
 
 
-@pytest.mark.skipif(
-    VERSION < (1, 3), reason="this torch cannot load a saved module that returns a namedtuple"
-)
+@pytest.mark.skipif(VERSION < (1, 3), reason="this torch cannot load a saved module that returns a namedtuple")
 def test_fields_of_a_namedtuple_are_outputs(tmp_path):
     class Named(torch.jit.ScriptModule):
         @torch.jit.script_method
@@ -317,15 +316,11 @@ def test_without_a_gpu_every_visible_gpu_means_the_cpu(tmp_path):
         pytest.skip("this machine has a GPU")
     for gpu in (None, 0, 3):
         (tmp_path / str(gpu)).mkdir()
-        model = load(
-            tmp_path / str(gpu), Plain(), FLOATS[:1], specs("float32", "z"), LoadOptions(visible_gpu=gpu)
-        )
+        model = load(tmp_path / str(gpu), Plain(), FLOATS[:1], specs("float32", "z"), LoadOptions(visible_gpu=gpu))
         assert model.infer({"x": np.float32([1])})["z"] == [1]
 
 
-needs_gpu = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="this machine has no GPU that torch can use"
-)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU that torch can use")
 
 
 class Where(torch.jit.ScriptModule):

@@ -109,7 +109,7 @@ def test_outputs_that_are_not_the_expected_ones_are_shown_and_end_with_status_1(
     monkeypatch.setenv("FACTOR", "3")
     status, shown, _ = command("run", path, "--in-process")
     assert status == 1
-    assert "NOT AS EXPECTED: y; expected was float32 (3,)\n    [2. 4. 6.]" in shown
+    assert "NOT AS EXPECTED: 'y' is\n[3. 6. 9.]\nexpected\n[2. 4. 6.]" in shown
 
 
 def test_run_without_any_inputs_says_how_to_give_them(tmp_path, command):

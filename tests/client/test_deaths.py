@@ -1,5 +1,7 @@
 """Workers that die, at several moments: what the caller sees, and that nothing is left."""
 
+import contextlib
+import logging
 import os
 import pickle
 import signal
@@ -10,6 +12,8 @@ import psutil
 import pytest
 
 from neuropod_ope import HandleClosed, InferTimeout, ModelError, ProtocolViolation, WorkerDied
+from neuropod_ope.client.connection import Connection
+from neuropod_ope.client.handshake import Launch
 
 pytestmark = pytest.mark.workers
 
@@ -142,11 +146,6 @@ def test_a_worker_that_cannot_boot_says_why(load_out_of_process, tmp_path):
     false = tmp_path / "python"
     false.write_text("#!/bin/sh\necho 'no python here' >&2\nexit 9\n")
     false.chmod(0o755)
-    import logging
-
-    from neuropod_ope.client.connection import Connection
-    from neuropod_ope.client.handshake import Launch
-
     with pytest.raises(WorkerDied, match="no python here") as caught:
         Connection(
             Launch(false, (), dict(os.environ)), "m", load_out_of_process.runtime._loop, logging.getLogger(), None
@@ -233,7 +232,8 @@ def test_what_a_model_forked_dies_with_its_worker(model):
 def test_a_model_that_closes_all_descriptors_costs_its_worker_only(model):
     with pytest.raises(WorkerDied):
         for _ in range(1000):
-            model.infer({"x": [1.0], "flag": "close descriptors"})
+            with contextlib.suppress(ModelError):  # of a worker that cannot grow its memory any more
+                model.infer({"x": [1.0], "flag": "close descriptors"})
     assert works(model)
 
 

@@ -5,9 +5,9 @@ import threading
 
 import numpy as np
 import pytest
-from neuropod_worker.problem.dtypes import DTYPES
 
 from neuropod_ope import HandleClosed, LoadError, ModelError, NeuropodError, SpecError, TensorSpec
+from neuropod_worker.problem.dtypes import DTYPES
 
 pytestmark = pytest.mark.workers
 
@@ -47,9 +47,8 @@ def test_arrays_of_any_layout_come_back_equal(load):
 @pytest.mark.parametrize("shape", [(), (4,), (2, 2), (0, 3)])
 def test_strings_of_any_rank_come_back_equal(load, shape):
     model = echo(load, x=("string", None))
-    texts = np.array(["", "straße", "日本語", "👩‍🚀 to the 🌍"][: int(np.prod(shape))] or [], dtype=np.str_).reshape(
-        shape
-    )
+    some = ["", "straße", "日本語", "👩‍🚀 to the 🌍"][: int(np.prod(shape))]
+    texts = np.array(some, dtype=np.str_).reshape(shape)
     for sent in (texts, texts.astype(object)):
         came = model.infer({"x": sent})["x_out"]
         assert came.shape == shape

@@ -97,9 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
             if index.broken:
                 body = None
         self.send_response(HTTPStatus.OK if body is not None else HTTPStatus.NOT_FOUND)
-        self.send_header(
-            "Content-Type", "text/html" if self.path.startswith("/simple") else "application/zip"
-        )
+        self.send_header("Content-Type", "text/html" if self.path.startswith("/simple") else "application/zip")
         self.send_header("Content-Length", str(len(body or b"")))
         self.end_headers()
         if with_body:

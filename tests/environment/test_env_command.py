@@ -1,4 +1,3 @@
-import argparse
 import json
 import subprocess
 import sys
@@ -6,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from neuropod_ope.cli.env import add_env_commands
+from neuropod_ope.cli import main
 from neuropod_ope.environment.store import Store
 
 FACTS = {
@@ -18,11 +17,7 @@ FACTS = {
 
 
 def env(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    add_env_commands(parser.add_subparsers(required=True))
-    arguments = parser.parse_args(["env", *words])
-    code: int = arguments.run(arguments)
-    return code
+    return main(["env", *words])
 
 
 @pytest.fixture
@@ -55,9 +50,7 @@ def test_prune_keeps_what_was_used_lately_and_what_is_running(
 ) -> None:
     assert env("prune", "--cache-dir", str(cache)) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
-    running = subprocess.Popen(
-        [cache / "environments/abcdef/bin/python", "-c", "input()"], stdin=subprocess.PIPE
-    )
+    running = subprocess.Popen([cache / "environments/abcdef/bin/python", "-c", "input()"], stdin=subprocess.PIPE)
     assert env("prune", "--all", "--cache-dir", str(cache)) == 0
     assert "kept, it is in use: abcdef" in capsys.readouterr().out
     running.communicate(b"\n")
@@ -72,9 +65,7 @@ def test_prune_sweeps_abandoned_builds(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == "removed 1 abandoned build(s)\n"
 
 
-def test_build_says_when_this_interpreter_is_enough(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_build_says_when_this_interpreter_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert env("build", "--platform", "python", "--cache-dir", str(tmp_path)) == 0
     assert "nothing was built" in capsys.readouterr().out
 

@@ -61,9 +61,7 @@ def test_a_shim_that_works_stands_for_what_it_starts(bare: Path, tmp_path: Path)
     assert not any(one.path == str(bare / "python3.8") for one in discover(Store(tmp_path / "cache")))
 
 
-def test_interpreters_of_pyenv_and_uv_are_found(
-    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interpreters_of_pyenv_and_uv_are_found(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in (
         "PYENV_ROOT/versions/3.0.0",
         "XDG_DATA_HOME/uv/python/cpython-3.0.0",
@@ -102,9 +100,7 @@ def test_one_that_was_found_stays_known_until_it_changes(
     bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path / "cache")
-    fake = script(
-        bare / "python3.30", f'echo \'["{bare}/python3.30", "3.30.0", "cpython", "", "l", "", true]\''
-    )
+    fake = script(bare / "python3.30", f'echo \'["{bare}/python3.30", "3.30.0", "cpython", "", "l", "", true]\'')
     assert "3.30" in [one.minor for one in discover(store)]
     monkeypatch.setenv("PATH", str(tmp_path / "elsewhere"))
     assert "3.30" in [one.minor for one in discover(store)]

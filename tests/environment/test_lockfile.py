@@ -1,9 +1,9 @@
 import logging
 
 import pytest
-from neuropod_worker.errors import PackageError
 
 from neuropod_ope.environment.lockfile import read_lock
+from neuropod_worker.errors import PackageError
 
 
 @pytest.mark.parametrize(

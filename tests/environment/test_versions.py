@@ -46,9 +46,7 @@ def test_what_is_no_version_is_a_value_error() -> None:
         (">=2.22.0-dev.5", ["2.22.0.dev6", "2.22.0"], ["2.22.0.dev4", "2.23.0.dev6"]),
     ],
 )
-def test_versions_lie_in_a_range_as_npm_has_it(
-    version_range: str, inside: list[str], outside: list[str]
-) -> None:
+def test_versions_lie_in_a_range_as_npm_has_it(version_range: str, inside: list[str], outside: list[str]) -> None:
     assert [version for version in inside if not in_range(version, version_range)] == []
     assert [version for version in outside if in_range(version, version_range)] == []
 

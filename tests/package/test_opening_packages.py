@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from environments_for_tests import WORKERS, fixture_neuropod
+from sample_packages import DOUBLING, python_neuropod, write_files
+
 from neuropod_worker.errors import PackageError, SpecError
 from neuropod_worker.package import open_package
 from neuropod_worker.problem.specs import TensorSpec
-from sample_packages import DOUBLING, python_neuropod, write_files
 
 CONFIG = {
     "name": "old",
@@ -152,17 +153,13 @@ def test_a_damaged_zip_is_a_package_error(tmp_path):
 def test_rests_of_an_extraction_that_was_killed_do_not_matter(tmp_path):
     path = zipped(tmp_path / "a.zip", [("config.json", json.dumps(CONFIG))])
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    write_files(
-        tmp_path / "cache" / "packages", {digest + ".staged/0/code/rest.py": "", digest + ".lock": ""}
-    )
+    write_files(tmp_path / "cache" / "packages", {digest + ".staged/0/code/rest.py": "", digest + ".lock": ""})
     package = open_package(path, str(tmp_path / "cache"))
     assert not os.path.exists(package.file("code"))
 
 
 def test_several_processes_extract_the_same_zip_at_once(tmp_path):
-    members = [("config.json", json.dumps(CONFIG))] + [
-        (f"0/data/{i}", os.urandom(1 << 16)) for i in range(50)
-    ]
+    members = [("config.json", json.dumps(CONFIG))] + [(f"0/data/{i}", os.urandom(1 << 16)) for i in range(50)]
     path = zipped(tmp_path / "a.zip", members)
     code = "import sys; from neuropod_worker.package import *; print(open_package(*sys.argv[1:]).path)"
     started = [

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sample_packages import DOUBLING, FLOATS_IN, FLOATS_OUT, python_neuropod, write_files
+
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package import open_package
-from neuropod_worker.package.packagers import (
+from neuropod_worker.package.tensors_file import read_test_data
+from neuropod_worker.packagers import (
     create_python_neuropod,
     create_pytorch_neuropod,
     create_torchscript_neuropod,
 )
-from neuropod_worker.package.tensors_file import read_test_data
-from sample_packages import DOUBLING, FLOATS_IN, FLOATS_OUT, python_neuropod, write_files
 
 
 def everything_under(folder):

@@ -26,9 +26,7 @@ def test_the_worker_program_leaves_the_path_of_a_plain_isolated_start(version):
     adopt = f"import runpy; runpy.run_path({program!r})['_adopt_own_folder'](); "
     environ = {**os.environ, "PYTHONPATH": "/nowhere"}
     plain, adopted = (
-        subprocess.run([python, "-I", "-c", code], env=environ, stdout=subprocess.PIPE)
-        .stdout.decode()
-        .split("\n")
+        subprocess.run([python, "-I", "-c", code], env=environ, stdout=subprocess.PIPE).stdout.decode().split("\n")
         for code in (show, adopt + show)
     )
     assert plain[0] == adopted[0]
@@ -39,7 +37,5 @@ def test_the_worker_program_leaves_the_path_of_a_plain_isolated_start(version):
 def test_unpinned_requirements_are_compiled_for_the_packaging_python():
     python = environment("uv-py38", "3.8", ["numpy", "uv"])
     code = "from neuropod_worker.package.requirements import lock_text; print(lock_text(['six<1.16']))"
-    run = subprocess.run(
-        [python, "-c", code], env={**os.environ, "PYTHONPATH": str(WORKERS)}, stdout=subprocess.PIPE
-    )
+    run = subprocess.run([python, "-c", code], env={**os.environ, "PYTHONPATH": str(WORKERS)}, stdout=subprocess.PIPE)
     assert run.stdout.decode().split("\n")[:2] == ["# This file was made with Python 3.8", "six==1.15.0"]

@@ -3,6 +3,7 @@ import zipfile
 
 import numpy as np
 import pytest
+
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.tensors_file import read_arrays, read_test_data, write_arrays, write_test_data
 
@@ -28,9 +29,7 @@ def test_any_name_dtype_and_shape_comes_back(tmp_path):
 
 def test_equal_arrays_give_equal_bytes_that_numpy_reads_too(tmp_path):
     for name in ("one", "two"):
-        write_arrays(
-            str(tmp_path / name), {key: ARRAYS[key] for key in sorted(ARRAYS, reverse=name == "one")}
-        )
+        write_arrays(str(tmp_path / name), {key: ARRAYS[key] for key in sorted(ARRAYS, reverse=name == "one")})
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     with np.load(str(tmp_path / "one"), allow_pickle=False) as loaded:
         np.testing.assert_array_equal(loaded["file"], ARRAYS["file"])

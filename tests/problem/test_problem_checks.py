@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 from neuropod_worker.errors import SpecError
 from neuropod_worker.problem.checks import check_inputs, check_outputs, select_outputs
 from neuropod_worker.problem.specs import TensorSpec

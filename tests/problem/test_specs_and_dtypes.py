@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from neuropod_worker.errors import SpecError
 from neuropod_worker.problem.dtypes import DTYPES, canonical_dtype, dtype_name, numpy_dtype
 from neuropod_worker.problem.parsing import parse_specs

@@ -4,6 +4,7 @@ import pickle
 import random
 
 import pytest
+
 from neuropod_worker.shm.arena import ALIGNMENT, Arena, SharedMemoryExhausted
 
 SIZE = 2**30

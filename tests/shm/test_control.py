@@ -2,11 +2,12 @@ import os
 import struct
 
 import pytest
+from peers import Peer
+
 from neuropod_worker.shm import control
 from neuropod_worker.shm.control import CONTROL_SIZE, INLINE_LIMIT, SLOTS, Elsewhere
 from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.wire.codec import ProtocolViolation
-from peers import Peer
 
 
 @pytest.fixture

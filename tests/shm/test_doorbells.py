@@ -3,12 +3,12 @@ import threading
 import time
 
 import pytest
-from neuropod_worker.shm.doorbell import PipeDoorbell, SemaphoreDoorbell
-from neuropod_worker.shm.mapping import Mapping
-from neuropod_worker.shm.waiting import AdaptiveWait
 from peers import Peer
 
 from neuropod_ope.client.segments import SEGMENT_KINDS
+from neuropod_worker.shm.doorbell import PipeDoorbell, SemaphoreDoorbell
+from neuropod_worker.shm.mapping import Mapping
+from neuropod_worker.shm.waiting import AdaptiveWait
 
 
 @pytest.fixture(params=["semaphore", "pipe"])

@@ -2,6 +2,7 @@ import gc
 
 import numpy as np
 import pytest
+
 from neuropod_worker.errors import SpecError
 from neuropod_worker.shm.arena import Arena
 from neuropod_worker.shm.frames import NUMERIC, ReceivingFrames, SendingFrames, drain

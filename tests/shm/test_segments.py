@@ -3,12 +3,12 @@ import os
 
 import numpy as np
 import pytest
-from neuropod_worker.shm.arena import reserve_pages
-from neuropod_worker.shm.frames import view_memory
-from neuropod_worker.shm.mapping import Mapping
 from peers import Peer
 
 from neuropod_ope.client.segments import SEGMENT_KINDS
+from neuropod_worker.shm.arena import reserve_pages
+from neuropod_worker.shm.frames import view_memory
+from neuropod_worker.shm.mapping import Mapping
 
 SIZE = 2**36
 

@@ -1,6 +1,7 @@
 import msgpack
 import pytest
 from messages_for_tests import EXAMPLES, HEAD, TIMES
+
 from neuropod_worker.wire import messages as m
 from neuropod_worker.wire.codec import ProtocolViolation, decode, encode
 

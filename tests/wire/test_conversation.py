@@ -1,6 +1,7 @@
 import itertools
 
 import pytest
+
 from neuropod_worker.wire import messages as m
 from neuropod_worker.wire.codec import ProtocolViolation
 from neuropod_worker.wire.conversation import CONNECTION, MODEL, REQUEST, TABLES, step

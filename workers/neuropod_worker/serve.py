@@ -20,7 +20,13 @@ def main(arguments: Sequence[str]) -> None:
     faulthandler.enable()
     # One line at a time, and UTF-8 whatever the locale says: what a model prints must not fail for its letters.
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        setattr(sys, name, io.open(descriptor, "w", 1, "utf-8", "backslashreplace", closefd=False))
+        setattr(
+            sys,
+            name,
+            io.TextIOWrapper(
+                io.FileIO(descriptor, "w", closefd=False), "utf-8", "backslashreplace", line_buffering=True
+            ),
+        )
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the application's to act on
     sys.path.extend(arguments[1:])
     try:

@@ -1,4 +1,4 @@
-"""The package format: opening packages (here) and writing them (``packagers``)."""
+"""The package format: opening packages (here) and writing them (``writer``)."""
 
 from neuropod_worker.package.reader import Package, open_package, read_package
 

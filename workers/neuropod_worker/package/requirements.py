@@ -1,4 +1,4 @@
-"""``0/requirements.lock``: the pins of a ``python`` package, with the Python that they were made for."""
+"""``0/requirements.lock``: the pins of a ``python`` package, and the Python that they were compiled for."""
 
 import importlib.util
 import os
@@ -13,8 +13,6 @@ from neuropod_worker.errors import PackageError
 
 # A direct pin: one exact version; extras, a marker and a comment may follow.
 _PIN = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,\s-]*\])?\s*===?\s*[^\s*;#]+\s*(;.*)?(\s#.*)?$")
-# pip-compile's wording; whoever looks for an interpreter reads it.
-_MADE_WITH = re.compile(r"^#.*\bwith [Pp]ython \d+\.\d+", re.MULTILINE)
 # uv ignores pip's variables, but the user's index is the user's index.
 _UV_VARIABLES = {
     "PIP_INDEX_URL": "UV_INDEX_URL",
@@ -28,15 +26,13 @@ def lock_text(requirements: Union[str, Sequence[str]]) -> str:
     """The content of the lock for requirements as text or lines.
 
     Lines that are all pinned (``name==version``) are taken as they are; others are compiled for this Python
-    with uv or pip-tools. Raises ``PackageError`` where neither is there, or where the requirements cannot be
-    met.
+    with uv or pip-tools, and the lock's header then names it, in the words of pip-compile. Raises
+    ``PackageError`` where neither is there, or where the requirements cannot be met.
     """
     text = requirements if isinstance(requirements, str) else "\n".join(requirements)
     lines = [line.strip() for line in text.splitlines()]
     if not all(_PIN.match(line) for line in lines if line and not line.startswith("#")):
-        text = _compiled(text)
-    if not _MADE_WITH.search(text):
-        text = "# This file was made with Python {}.{}\n{}".format(*sys.version_info[:2], text)
+        text = "# This file was made with Python {}.{}\n{}".format(*sys.version_info[:2], _compiled(text))
     return text.rstrip("\n") + "\n"
 
 

@@ -35,12 +35,13 @@ def self_test(directory: str, inputs: Arrays, expected: Optional[Arrays]) -> Non
             raise PackageError(message.format(run.returncode, said))
         outputs = read_arrays(got)
     if expected is not None:
-        differences = _differences(outputs, expected)
-        if differences:
-            raise PackageError("the package's outputs are not the expected ones:\n" + "\n".join(differences))
+        found = differences(outputs, expected)
+        if found:
+            raise PackageError("the package's outputs are not the expected ones:\n" + "\n".join(found))
 
 
-def _differences(outputs: Arrays, expected: Arrays) -> List[str]:
+def differences(outputs: Arrays, expected: Arrays) -> List[str]:
+    """A sentence for each expected output that is missing or another: numbers by ``allclose``, strings exactly."""
     found = []
     for name, want in sorted(expected.items()):
         got = outputs.get(name)

@@ -104,6 +104,8 @@ class Arena:
                 raise OSError(errno.ENOSPC, "the segment is at its full virtual size")
             self._reserve(self._fd, self._committed, step)
         except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.ENOMEM):
+                raise
             raise SharedMemoryExhausted(
                 "no shared memory for {} more bytes ({}; this arena uses {} and holds {}): free space in "
                 "/dev/shm, or send smaller tensors".format(missing, error.strerror, self.in_use, self._committed),

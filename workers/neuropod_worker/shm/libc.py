@@ -16,8 +16,13 @@ releasing_gil: Any = ctypes.CDLL(None, use_errno=True)
 
 
 def libc_name() -> str:
-    """Name and version of the C library: the layout of a ``sem_t`` is its private affair."""
-    return " ".join(platform.libc_ver()) + " " + platform.machine()
+    """Name and version of the running C library: the layout of a ``sem_t`` is its private affair."""
+    try:
+        # Not platform.libc_ver(): before Python 3.8 it gives the newest symbol version that the binary uses.
+        version = os.confstr("CS_GNU_LIBC_VERSION")
+    except (ValueError, OSError):
+        version = None
+    return "{} {}".format(version or platform.libc_ver()[0] or platform.system(), platform.machine())
 
 
 def raise_errno(what: str) -> None:
