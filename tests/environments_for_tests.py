@@ -68,7 +68,7 @@ def environment(name, python, pins, options=()):
 def run_tests_in(python, *arguments):
     """Runs tests of this project with another environment's pytest; fails with what they printed."""
     run = subprocess.run(
-        [python, "-m", "pytest", "--noconftest", "-p", "no:cacheprovider", "-q", *arguments],
+        [python, "-m", "pytest", "-p", "no:cacheprovider", "-q", *arguments],
         cwd=str(ROOT),
         env={**os.environ, "PYTHONPATH": f"{WORKERS}:{ROOT / 'tests'}"},
         stdout=subprocess.PIPE,

@@ -51,7 +51,10 @@ def test_a_line_is_what_a_terminal_would_show(raw: str, text: str) -> None:
     assert plain(raw) == text
 
 
-def test_an_interrupt_ends_the_tool(tmp_path: object) -> None:
+def test_an_interrupt_ends_the_tool(request: pytest.FixtureRequest) -> None:
+    # A test run in the background of a shell has SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     read_end, write_end = os.pipe()
     code = f"import os, time; os.write({write_end}, str(os.getpid()).encode()); time.sleep(600)"
     pids: list[int] = []

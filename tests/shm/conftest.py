@@ -1,8 +1,7 @@
 import os
 
 import pytest
-
-from neuropod_ope.client.segments import SEGMENT_KINDS
+from peers import SEGMENT_KINDS
 
 
 @pytest.fixture(params=sorted(SEGMENT_KINDS))
@@ -14,7 +13,6 @@ def make_segment(request):
         made.append(SEGMENT_KINDS[request.param](size))
         return made[-1]
 
-    make.kind = request.param
     yield make
     for fd in made:
         os.close(fd)

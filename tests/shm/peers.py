@@ -1,7 +1,20 @@
 """A second process for tests: a forked child that shares what the test has mapped."""
 
 import os
+import tempfile
 import traceback
+
+try:
+    from neuropod_ope.client.segments import SEGMENT_KINDS
+except (ImportError, SyntaxError):  # on an old Python, where only the worker's side runs
+
+    def unlinked_file(size):
+        descriptor, path = tempfile.mkstemp(dir="/dev/shm")
+        os.unlink(path)
+        os.ftruncate(descriptor, size)
+        return descriptor
+
+    SEGMENT_KINDS = {"posix": unlinked_file, "memfd": unlinked_file}
 
 
 class Peer:

@@ -97,8 +97,9 @@ def test_mailboxes_of_two_processes_agree(memory):
     requests, replies = control.request_mailbox(memory), control.reply_mailbox(memory)
     for number in range(500):
         requests.put(b"%09d" % number)
-        while (reply := replies.take()) is None:
-            pass
+        reply = None
+        while reply is None:
+            reply = replies.take()
         assert reply == (b"%09d" % number)[::-1]
     peer.finish()
 

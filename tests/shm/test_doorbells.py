@@ -3,9 +3,8 @@ import threading
 import time
 
 import pytest
-from peers import Peer
+from peers import SEGMENT_KINDS, Peer
 
-from neuropod_ope.client.segments import SEGMENT_KINDS
 from neuropod_worker.shm.doorbell import PipeDoorbell, SemaphoreDoorbell
 from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.shm.waiting import AdaptiveWait

@@ -3,9 +3,8 @@ import os
 
 import numpy as np
 import pytest
-from peers import Peer
+from peers import SEGMENT_KINDS, Peer
 
-from neuropod_ope.client.segments import SEGMENT_KINDS
 from neuropod_worker.shm.arena import reserve_pages
 from neuropod_worker.shm.frames import view_memory
 from neuropod_worker.shm.mapping import Mapping

@@ -38,7 +38,7 @@ def test_no_changed_byte_raises_anything_but_a_violation(message):
 
 def with_field(message, name, value):
     number = next(number for number, kind in m.KINDS.items() if kind is type(message))
-    fields = [value if field == name else old for field, old in zip(message._fields, message, strict=False)]
+    fields = message._replace(**{name: value})
     return msgpack.packb([number, *fields])
 
 

@@ -13,7 +13,7 @@ from neuropod_worker.problem.dtypes import DTYPES, numpy_dtype
 from neuropod_worker.shm.arena import ALIGNMENT, Arena
 from neuropod_worker.shm.control import Elsewhere
 from neuropod_worker.shm.mapping import Mapping
-from neuropod_worker.shm.strings import decode_strings, encode_strings
+from neuropod_worker.shm.strings import decode_strings, element_count, encode_strings
 from neuropod_worker.wire.codec import ProtocolViolation
 from neuropod_worker.wire.messages import IN_ARENA, Tensor
 
@@ -203,11 +203,7 @@ class ReceivingFrames:
         if tensor.dtype == "string":
             return view_memory(self._mapping, tensor.offset, _BYTE, (tensor.nbytes,))
         dtype = NUMERIC.get(tensor.dtype)
-        # Python ints: the product of hostile sizes must not wrap around.
-        count = 1
-        for size in tensor.shape:
-            count *= size
-        if dtype is None or count * dtype.itemsize != tensor.nbytes:
+        if dtype is None or element_count(tensor.shape) * dtype.itemsize != tensor.nbytes:
             raise ProtocolViolation(
                 "tensor {!r} of dtype {} and shape {} cannot have {} bytes".format(
                     tensor.name, tensor.dtype, tensor.shape, tensor.nbytes

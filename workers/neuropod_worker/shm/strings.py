@@ -3,6 +3,8 @@
 The offsets count from the first byte after themselves; elements are in C order.
 """
 
+from typing import Tuple
+
 import numpy as np
 
 from neuropod_worker.errors import SpecError
@@ -20,9 +22,17 @@ def encode_strings(array: np.ndarray) -> np.ndarray:
     return np.frombuffer(ends.tobytes() + b"".join(encoded), dtype=np.uint8)
 
 
-def decode_strings(data: bytes, shape: "tuple[int, ...]") -> np.ndarray:
+def element_count(shape: Tuple[int, ...]) -> int:
+    """The product of sizes, in Python ints: that of hostile sizes must not wrap around."""
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def decode_strings(data: bytes, shape: Tuple[int, ...]) -> np.ndarray:
     """The array of str in ``data``, a private copy. Raises ProtocolViolation if the bytes are inconsistent."""
-    count = int(np.prod(shape, dtype=object))
+    count = element_count(shape)
     header = 8 * (count + 1)
     if len(data) < header:
         raise ProtocolViolation("{} bytes cannot hold {} strings".format(len(data), count))

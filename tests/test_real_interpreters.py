@@ -1,4 +1,4 @@
-"""The tests of packages, backends and problem definitions under real interpreters with numpy alone."""
+"""The tests of all that runs in a model's environment, under real interpreters."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ from environments_for_tests import WORKERS, environment, run_tests_in
 
 FOLDERS = ("tests/problem", "tests/package", "tests/backends")
 PINS = {"3.6": ["numpy", "pytest<7.1"], "3.13": ["numpy", "pytest"]}
+PINS_TO_SERVE = {"3.6": ["numpy==1.16.6", "pytest<7.1", "msgpack"], "3.13": ["numpy", "pytest", "msgpack"]}
 
 
 @pytest.mark.workers
@@ -15,6 +16,13 @@ PINS = {"3.6": ["numpy", "pytest<7.1"], "3.13": ["numpy", "pytest"]}
 def test_packages_are_written_opened_and_run_on_python(version):
     python = environment(f"numpy-py{version.replace('.', '')}", version, PINS[version])
     run_tests_in(python, *FOLDERS, "-m", "not workers and not frameworks")
+
+
+@pytest.mark.workers
+@pytest.mark.parametrize("version", sorted(PINS_TO_SERVE))
+def test_messages_cross_shared_memory_on_python(version):
+    python = environment(f"serving-py{version.replace('.', '')}", version, PINS_TO_SERVE[version])
+    run_tests_in(python, "tests/wire", "tests/shm", "--ignore=tests/shm/test_segments.py")
 
 
 @pytest.mark.workers
