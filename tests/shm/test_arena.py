@@ -1,5 +1,4 @@
 import errno
-import itertools
 import pickle
 import random
 
@@ -27,7 +26,7 @@ def test_blocks_are_aligned_and_never_overlap():
             blocks[arena_.allocate(size)] = size
         ordered = sorted(blocks.items())
         assert all(start % ALIGNMENT == 0 for start, _ in ordered)
-        assert all(start + size <= after for (start, size), (after, _) in itertools.pairwise(ordered))
+        assert all(start + size <= after for (start, size), (after, _) in zip(ordered, ordered[1:]))
     assert arena_.in_use >= sum(blocks.values())
 
 
