@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from typing import Dict, List, NamedTuple, Tuple  # noqa: F401, UP035 - type comments, read by torch 1.1
+from typing import Dict, List, NamedTuple, Tuple  # noqa: F401 - type comments, read by torch 1.1
 
 import numpy as np
 import pytest
