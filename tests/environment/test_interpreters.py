@@ -1,5 +1,4 @@
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,7 +113,7 @@ def snapshot(folder: Path) -> list[tuple[str, float]]:
 
 def test_a_registered_interpreter_is_used_as_it_is_with_an_overlay(tmp_path: Path) -> None:
     own = tmp_path / "own"
-    subprocess.run([shutil.which("uv") or "uv", "venv", "-q", "--python", sys.executable, own], check=True)
+    subprocess.run([sys.executable, "-m", "uv", "venv", "-q", "--python", sys.executable, own], check=True)
     before = snapshot(own)
     environment = registered_environment(own / "bin/python", EnvironmentPolicy(tmp_path / "cache"))
     assert environment.python == own / "bin/python", "a virtualenv's Python is not resolved to its base"
