@@ -26,7 +26,6 @@ WIRE_TYPES = {
     "int": "uint",
     "str": "str",
     "bool": "bool",
-    "Times": "[uint × 4]",
     "Optional[int]": "uint or nil",
     "Optional[Tuple[str, ...]]": "[str] or nil",
     "Optional[Tuple[Tensor, ...]]": "[tensor] or nil",

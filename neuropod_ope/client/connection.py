@@ -118,7 +118,7 @@ class Connection:
                 return self._stillborn(model)
             if len(self._calls) >= control.SLOTS:
                 raise QueueFull(f"{control.SLOTS} requests are in flight: wait for some of them")
-            frame = self._inputs.acquire(key, inputs.items())
+            frame = self._inputs.acquire(key, inputs)
             call = self._new_call(model, m.Infer)
             try:
                 self._send(call, m.Infer, frame.id, frame.tensors, requested)

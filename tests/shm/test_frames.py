@@ -28,7 +28,7 @@ def key_of(arrays):
 def cross(sides, arrays):
     """Send once and read; returns the sent frame and copies of what arrived."""
     sending, receiving, _ = sides
-    sent = sending.acquire(key_of(arrays), arrays.items())
+    sent = sending.acquire(key_of(arrays), arrays)
     received = receiving.frame(sent.id, sent.tensors)
     sent.tensors = None
     return sent, {t.name: received.tensor(i).copy() for i, t in enumerate(received.tensors)}
@@ -111,7 +111,7 @@ def test_a_released_frame_is_used_again_for_the_same_signature(sides):
     sending.release([first.id])
     held = arena.in_use
     arrays = {"x": np.ones(10)}
-    again = sending.acquire(key_of(arrays), arrays.items())
+    again = sending.acquire(key_of(arrays), arrays)
     assert again is first and again.tensors is None
     assert (receiving.frame(again.id, None).tensor(0) == 1).all()
     assert arena.in_use == held
@@ -137,7 +137,7 @@ def test_frames_of_many_signatures_are_retired_and_their_memory_is_reused(sides)
 def test_a_frame_whose_message_was_never_sent_is_dropped_unannounced(sides):
     sending, _, arena = sides
     arrays = {"x": np.zeros(10)}
-    sending.release([sending.acquire(key_of(arrays), arrays.items()).id])
+    sending.release([sending.acquire(key_of(arrays), arrays).id])
     assert arena.in_use == 0
     assert not sending.retired
 
@@ -188,7 +188,7 @@ def test_a_message_too_long_for_a_slot_crosses_through_the_arena(sides):
 def test_a_view_of_a_view_keeps_the_memory(sides):
     sending, receiving, _ = sides
     arrays = {"x": np.arange(1000.0)}
-    sent = sending.acquire(key_of(arrays), arrays.items())
+    sent = sending.acquire(key_of(arrays), arrays)
     view = receiving.frame(sent.id, sent.tensors).tensor(0).reshape(10, 100)[3:5].T[::2]
     expected = view.copy()
     del sending, receiving, sides

@@ -3,7 +3,7 @@
 from neuropod_worker.wire import messages as m
 
 HEAD = (7, 1, 42, 0, (3, 4), (5,))
-TIMES = m.Times(1_000_000_001, 1_000_000_002, 1_000_000_300, 1_000_000_301)
+TIMES = (1_000_000_001, 1_000_000_002, 1_000_000_300, 1_000_000_301)
 TENSORS = (
     m.Tensor("image", "uint8", (2, 3), (m.IN_ARENA, 64, 6)),
     m.Tensor("größe", "string", (), (m.IN_ARENA, 128, 20)),
@@ -20,10 +20,10 @@ EXAMPLES = (
     m.Cancel(*HEAD),
     m.Unload(*HEAD),
     m.Shutdown(*HEAD),
-    m.Loaded(*HEAD, TIMES, "1.1.0"),
-    m.Result(*HEAD, TIMES, 2, TENSORS),
-    m.Result(*HEAD, TIMES, 2, None),
-    m.Failed(*HEAD, TIMES, m.MODEL, "ValueError", "no boxes", "Traceback ..."),
-    m.Unloaded(*HEAD, TIMES),
-    m.Cancelled(*HEAD, TIMES),
+    m.Loaded(*HEAD, *TIMES, "1.1.0"),
+    m.Result(*HEAD, *TIMES, 2, TENSORS),
+    m.Result(*HEAD, *TIMES, 2, None),
+    m.Failed(*HEAD, *TIMES, m.MODEL, "ValueError", "no boxes", "Traceback ..."),
+    m.Unloaded(*HEAD, *TIMES),
+    m.Cancelled(*HEAD, *TIMES),
 )

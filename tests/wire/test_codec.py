@@ -53,7 +53,8 @@ def with_field(message, name, value):
         (EXAMPLES[5], "tensors", [["x", "uint8"]], "a tensor"),
         (EXAMPLES[3], "path", b"\xff", "text"),
         (EXAMPLES[3], "validate", 1, "a boolean"),
-        (EXAMPLES[10], "times", [1, 2, 3], "four timestamps"),
+        (EXAMPLES[12], "received", None, "Result.received is None"),
+        (EXAMPLES[12], "released", [{}], "Result.released"),
         (EXAMPLES[13], "kind", "sudden", "Failed.kind is 'sudden'"),
     ],
 )
@@ -64,7 +65,7 @@ def test_a_field_of_the_wrong_type_is_a_violation_that_names_it(message, field, 
 
 
 def test_unknown_kinds_and_wrong_counts_are_violations():
-    for wrong in ([99], ["Infer"], [], {}, 3, [2, *HEAD], [18, *HEAD, TIMES, 2, None, "more"]):
+    for wrong in ([99], ["Infer"], [], {}, 3, [2, *HEAD], [18, *HEAD, *TIMES, 2, None, "more"]):
         with pytest.raises(ProtocolViolation):
             decode(msgpack.packb(wrong))
 

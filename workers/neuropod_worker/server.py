@@ -55,9 +55,12 @@ def greet(sock: socket.socket) -> "Optional[Server]":
     return server
 
 
-def monotonic_ns() -> int:
-    """time.monotonic_ns of Python 3.7."""
-    return int(time.monotonic() * 1e9)
+if hasattr(time, "monotonic_ns"):
+    monotonic_ns = time.monotonic_ns
+else:  # Python 3.6
+
+    def monotonic_ns() -> int:
+        return int(time.monotonic() * 1e9)
 
 
 def _reference_counts(frame: ReceivedFrame) -> List[int]:
@@ -136,25 +139,30 @@ class Server:
                 if message.tensors is not None:
                     self._inputs.frame(message.frame, message.tensors)
                 self._to_release.append(message.frame)
-                self._reply(m.Cancelled, message, (m.Times(received, 0, 0, monotonic_ns()),))
+                self._reply(m.Cancelled, message, (received, 0, 0, monotonic_ns()))
                 return
 
     def _handle(self, message: Any, received: int) -> None:
-        self._states[message.model] = step(MODEL, self._states.get(message.model, "absent"), type(message))
         started = monotonic_ns()
         try:
             if type(message) is m.Infer:
                 self._infer(message, received, started)
-            elif type(message) is m.Load:
-                self._load(message, received, started)
             else:
-                self._models.pop(message.model).close()
-                self._reply(m.Unloaded, message, (m.Times(received, started, started, monotonic_ns()),))
+                self._step(message.model, type(message))
+                if type(message) is m.Load:
+                    self._load(message, received, started)
+                else:
+                    self._models.pop(message.model).close()
+                    self._reply(m.Unloaded, message, (received, started, started, monotonic_ns()))
+                    self._step(message.model, m.Unloaded)
         except ProtocolViolation:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # the model's own code may raise anything
             self._fail(message, error, received, started)
         self._stats.show(control.WAITING, monotonic_ns())
+
+    def _step(self, model: int, kind: Any) -> None:
+        self._states[model] = step(MODEL, self._states.get(model, "absent"), kind)
 
     def _load(self, message: m.Load, received: int, started: int) -> None:
         self._stats.show(control.LOADING, started, message.model, message.request)
@@ -164,28 +172,30 @@ class Server:
         model = load_model(read_package(message.path), options)
         self._models[message.model] = model
         finished = monotonic_ns()
-        times = m.Times(received, started, finished, monotonic_ns())
-        self._reply(m.Loaded, message, (times, model.platform_version))
+        self._reply(m.Loaded, message, (received, started, finished, monotonic_ns(), model.platform_version))
+        self._step(message.model, m.Loaded)
 
     def _infer(self, message: m.Infer, received: int, started: int) -> None:
         frame = self._inputs.frame(message.frame, message.tensors)
+        model = self._models.get(message.model)
+        if model is None:
+            raise ProtocolViolation("an Infer for model {}, which is not loaded".format(message.model))
         self._stats.show(control.RUNNING, started, message.model, message.request)
         outputs: Dict[str, np.ndarray] = {}
         try:
             inputs = {tensor.name: frame.tensor(index) for index, tensor in enumerate(frame.tensors)}
-            outputs = self._models[message.model].infer(inputs, message.requested)
+            outputs = model.infer(inputs, message.requested)
             finished = monotonic_ns()
             key: Tuple[Any, ...] = ()
             for name, array in outputs.items():
                 key += (name, array.dtype, array.shape)
-            sent = self._outputs.acquire(key, outputs.items())
+            sent = self._outputs.acquire(key, outputs)
         finally:
             # Only now: an output may be a view of an input. What the model keeps is released when it lets go.
             inputs = outputs = {}
             self._release_input(frame)
-        times = m.Times(received, started, finished, monotonic_ns())
         definition, sent.tensors = sent.tensors, None
-        self._reply(m.Result, message, (times, sent.id, definition))
+        self._reply(m.Result, message, (received, started, finished, monotonic_ns(), sent.id, definition))
         self._stats.completed += 1
         self._stats.busy += finished - started
 
@@ -195,13 +205,15 @@ class Server:
         # The traceback refers to the frames of the model's code, and these to the inputs.
         error.__traceback__ = error.__context__ = error.__cause__ = None
         self._stats.failed += 1
-        self._reply(m.Failed, message, (m.Times(received, started, now, now), *failure))
+        self._reply(m.Failed, message, (received, started, now, now, *failure))
+        if type(message) is not m.Infer:
+            self._step(message.model, m.Failed)
 
     def _reply(self, kind: Any, message: Any, body: Tuple[Any, ...]) -> None:
-        self._recheck_kept()
+        if self._kept:
+            self._recheck_kept()
         released = drain(self._to_release)
         head = (self._incarnation, message.model, message.request, message.attempt, released)
-        self._states[message.model] = step(MODEL, self._states.get(message.model, "absent"), kind)
         data = encode(kind(*head, drain(self._outputs.retired), *body))
         if len(data) <= control.INLINE_LIMIT:
             self._replies.put(data)
@@ -215,7 +227,7 @@ class Server:
         except SharedMemoryExhausted as error:
             # There is no room for more than a slot: say that, in place of what did not fit.
             text = str(error)[: control.INLINE_LIMIT // 2]
-            self._replies.put(encode(m.Failed(*(*head, (), body[0], m.MEMORY, type(error).__name__, text, ""))))
+            self._replies.put(encode(m.Failed(*(*head, (), *body[:4], m.MEMORY, type(error).__name__, text, ""))))
 
     # ---- inputs that a model keeps beyond its call
 

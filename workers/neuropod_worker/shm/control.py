@@ -35,6 +35,7 @@ _HEADER = struct.Struct("<8sIII")
 _ELSEWHERE = struct.Struct("<QQQ")
 _SLOT_HEAD = 16  # bytes before a slot's message
 _WORD = 8
+_WORDS_PER_SLOT = SLOT_SIZE // _WORD
 IN_SLOT, IN_ARENA = 0, 1
 
 _REQUESTS_TAKEN, _REPLIES_TAKEN = 64, 128
@@ -75,8 +76,10 @@ class Mailbox:
     """
 
     def __init__(self, mapping: Mapping, slots_at: int, taken_at: int) -> None:
-        self._slots = mapping.buffer(slots_at, SLOTS * SLOT_SIZE)
-        self._words = self._slots.cast("Q")
+        self._words = mapping.buffer(slots_at, SLOTS * SLOT_SIZE).cast("Q")
+        self._messages = [
+            mapping.buffer(slots_at + slot * SLOT_SIZE + _SLOT_HEAD, INLINE_LIMIT) for slot in range(SLOTS)
+        ]
         self._taken_word = mapping.buffer(taken_at, _WORD).cast("Q")
         self.written = 0
         self._next = 0
@@ -104,12 +107,12 @@ class Mailbox:
         """Write a message of at most INLINE_LIMIT bytes into the next slot."""
         if self.full:
             raise ProtocolViolation("the peer has not taken the last {} messages".format(SLOTS))
-        start = self.written % SLOTS * SLOT_SIZE
-        first = start + _SLOT_HEAD
-        self._slots[first : first + len(message)] = message
-        self._words[start // _WORD + 1] = len(message) | flag << 32
+        slot = self.written % SLOTS
+        length = len(message)
+        self._messages[slot][:length] = message
+        self._words[slot * _WORDS_PER_SLOT + 1] = length | flag << 32
         self.written += 1
-        self._words[start // _WORD] = self.written
+        self._words[slot * _WORDS_PER_SLOT] = self.written
 
     def put_elsewhere(self, place: Elsewhere) -> None:
         self.put(_ELSEWHERE.pack(*place), IN_ARENA)
@@ -118,18 +121,17 @@ class Mailbox:
 
     def take(self) -> "Optional[bytes | Elsewhere]":
         """A copy of the next message, or None if there is none. Raises ProtocolViolation."""
-        start = self._next % SLOTS * SLOT_SIZE
-        sequence = self._words[start // _WORD]
+        slot = self._next % SLOTS
+        sequence = self._words[slot * _WORDS_PER_SLOT]
         if sequence != self._next + 1:
             if sequence > self._next + 1 or sequence < self._next + 1 - SLOTS:
                 raise ProtocolViolation("slot {} has number {}".format(self._next + 1, sequence))
             return None
-        word = self._words[start // _WORD + 1]
+        word = self._words[slot * _WORDS_PER_SLOT + 1]
         length, flag = word & 0xFFFFFFFF, word >> 32
         if length > INLINE_LIMIT or flag not in (IN_SLOT, IN_ARENA):
             raise ProtocolViolation("slot {} has length {} and flag {}".format(sequence, length, flag))
-        first = start + _SLOT_HEAD
-        message = bytes(self._slots[first : first + length])
+        message = self._messages[slot][:length].tobytes()
         self._next += 1
         self._taken_word[0] = self._next
         if flag == IN_SLOT:

@@ -4,11 +4,12 @@ The sending half lays a frame out, fills it in and reuses it once the receiver h
 half checks a definition against the bounds of the sender's segment and keeps the views.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from neuropod_worker.errors import SpecError
 from neuropod_worker.problem.dtypes import DTYPES, numpy_dtype
 from neuropod_worker.shm.arena import ALIGNMENT, Arena
 from neuropod_worker.shm.control import Elsewhere
@@ -56,13 +57,14 @@ def view_memory(mapping: Mapping, offset: int, dtype: "np.dtype[Any]", shape: Tu
 class SentFrame:
     """A frame of this side's arena. ``tensors`` is its definition until the first message has carried it."""
 
-    __slots__ = ("block", "id", "key", "nbytes", "tensors", "views")
+    __slots__ = ("block", "id", "key", "nbytes", "released", "tensors", "views")
 
     def __init__(self, id: int, key: Any, block: int, nbytes: int) -> None:
         self.id = id
         self.key = key
         self.block = block
         self.nbytes = nbytes
+        self.released = 0  # when, counted in releases
         self.tensors: Optional[Tuple[Tensor, ...]] = ()
         self.views: Tuple[np.ndarray, ...] = ()
 
@@ -79,11 +81,12 @@ class SendingFrames:
         self._next_id = 1
         self._lent: Dict[int, SentFrame] = {}
         self._idle: Dict[Any, List[SentFrame]] = {}
-        self._idle_order: "OrderedDict[int, SentFrame]" = OrderedDict()  # oldest first
+        self._idle_frames = 0
         self._idle_bytes = 0
+        self._releases = 0
         self.retired: Deque[int] = deque()  # frames that the receiver should forget; rides on the next message
 
-    def acquire(self, key: Tuple[Any, ...], arrays: Iterable[Tuple[str, np.ndarray]]) -> SentFrame:
+    def acquire(self, key: Tuple[Any, ...], arrays: Dict[str, np.ndarray]) -> SentFrame:
         """A frame with the arrays' contents. ``key`` must stand for their names, dtypes and shapes.
 
         Raises SharedMemoryExhausted.
@@ -91,18 +94,22 @@ class SendingFrames:
         idle = self._idle.get(key)
         if idle:
             frame = idle.pop()
-            del self._idle_order[frame.id]
+            self._idle_frames -= 1
             self._idle_bytes -= frame.nbytes
             self._lent[frame.id] = frame
-            for view, (_, array) in zip(frame.views, arrays):
+            for view, array in zip(frame.views, arrays.values()):
                 view[...] = array
             return frame
-        return self._lay_out(key, list(arrays))
+        return self._lay_out(key, arrays)
 
-    def _lay_out(self, key: Tuple[Any, ...], arrays: List[Tuple[str, np.ndarray]]) -> SentFrame:
+    def _lay_out(self, key: Tuple[Any, ...], arrays: Dict[str, np.ndarray]) -> SentFrame:
         contents = [
-            (name, array, encode_strings(array) if array.dtype.kind == "U" else array) for name, array in arrays
+            (name, array, encode_strings(array) if array.dtype.kind == "U" else array)
+            for name, array in arrays.items()
         ]
+        for name, array, content in contents:
+            if content.dtype.newbyteorder("=") not in _NAME_OF:
+                raise SpecError("tensor {!r} has dtype {}, which cannot cross".format(name, array.dtype), name)
         offsets, total = [], 0
         for _, _, content in contents:
             offsets.append(total)
@@ -118,7 +125,7 @@ class SendingFrames:
             views.append(view)
         frame.tensors = tuple(tensors)
         frame.views = tuple(views)
-        if any(array.dtype.kind == "U" for _, array in arrays):
+        if any(array.dtype.kind == "U" for array in arrays.values()):
             frame.key = None  # the bytes depend on the texts, so there is nothing to reuse
         return frame
 
@@ -145,15 +152,21 @@ class SendingFrames:
                 self._drop(frame)
             else:
                 self._idle.setdefault(frame.key, []).append(frame)
-                self._idle_order[id] = frame
+                self._idle_frames += 1
                 self._idle_bytes += frame.nbytes
-        while len(self._idle_order) > _IDLE_FRAMES or self._idle_bytes > _IDLE_BYTES:
-            _, oldest = self._idle_order.popitem(last=False)
-            self._idle_bytes -= oldest.nbytes
-            self._idle[oldest.key].remove(oldest)
-            if not self._idle[oldest.key]:
-                del self._idle[oldest.key]
-            self._drop(oldest)
+                self._releases += 1
+                frame.released = self._releases
+        while self._idle_frames > _IDLE_FRAMES or self._idle_bytes > _IDLE_BYTES:
+            self._evict()
+
+    def _evict(self) -> None:
+        """Drop the frame that has been idle for the longest time: the first one of some signature."""
+        oldest = min([frames[0] for frames in self._idle.values() if frames], key=lambda frame: frame.released)
+        del self._idle[oldest.key][0]
+        self._idle = {key: frames for key, frames in self._idle.items() if frames}
+        self._idle_frames -= 1
+        self._idle_bytes -= oldest.nbytes
+        self._drop(oldest)
 
     def _drop(self, frame: SentFrame) -> None:
         self._arena.free(frame.block)

@@ -13,6 +13,9 @@ A *frame* is a set of tensors at fixed places in the sender's arena. The message
 first time defines it (``tensors``); later ones name its id only (``tensors`` is ``None``), and both sides
 reuse their views. A frame belongs to the receiver from the message that carries it until its id comes back
 in ``released``.
+
+Replies carry the worker's timestamps ``received``, ``started``, ``finished`` and ``replied``: CLOCK_MONOTONIC in
+nanoseconds, one clock for all processes; 0 where the request did not get so far.
 """
 
 from typing import Any, NamedTuple, Optional, Tuple
@@ -38,15 +41,6 @@ class Tensor(NamedTuple):
     @property
     def nbytes(self) -> int:
         return self.place[2]
-
-
-class Times(NamedTuple):
-    """The worker's timestamps of one request, CLOCK_MONOTONIC in nanoseconds (one clock for all processes)."""
-
-    received: int
-    started: int
-    finished: int
-    replied: int
 
 
 class Hello(NamedTuple):
@@ -148,7 +142,10 @@ class Loaded(NamedTuple):
     attempt: int
     released: Tuple[int, ...]
     retired: Tuple[int, ...]
-    times: Times
+    received: int
+    started: int
+    finished: int
+    replied: int
     platform_version: str
 
 
@@ -161,7 +158,10 @@ class Result(NamedTuple):
     attempt: int
     released: Tuple[int, ...]
     retired: Tuple[int, ...]
-    times: Times
+    received: int
+    started: int
+    finished: int
+    replied: int
     frame: int
     tensors: Optional[Tuple[Tensor, ...]]
 
@@ -175,7 +175,10 @@ class Failed(NamedTuple):
     attempt: int
     released: Tuple[int, ...]
     retired: Tuple[int, ...]
-    times: Times
+    received: int
+    started: int
+    finished: int
+    replied: int
     kind: str
     remote_type: str
     message: str
@@ -191,7 +194,10 @@ class Unloaded(NamedTuple):
     attempt: int
     released: Tuple[int, ...]
     retired: Tuple[int, ...]
-    times: Times
+    received: int
+    started: int
+    finished: int
+    replied: int
 
 
 class Cancelled(NamedTuple):
@@ -203,7 +209,10 @@ class Cancelled(NamedTuple):
     attempt: int
     released: Tuple[int, ...]
     retired: Tuple[int, ...]
-    times: Times
+    received: int
+    started: int
+    finished: int
+    replied: int
 
 
 # What a Failed is about: the model's own exception, a tensor against its spec, the package, the load, memory.
