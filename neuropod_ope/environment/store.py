@@ -107,7 +107,7 @@ class Store:
         return True
 
     def sweep(self) -> int:
-        """Remove staging folders whose builder is dead; gives their number."""
+        """Remove staging folders whose builder is dead; return their number."""
         swept = 0
         for staged in _children(self.root / "staging"):
             with suppress(OSError), self._locked(staged.name, wait=False) as lock_fd:
