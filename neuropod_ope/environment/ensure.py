@@ -25,12 +25,12 @@ from neuropod_ope.environment.explain import (
     nothing_resolves,
     what_to_build,
 )
-from neuropod_ope.environment.here import installed_version, isolated_path, missing_from
 from neuropod_ope.environment.interpreters import Interpreter, ProbeError, discover, registered
 from neuropod_ope.environment.lockfile import read_lock
 from neuropod_ope.environment.requirement import Environment, EnvironmentPolicy, Requirement
 from neuropod_ope.environment.resolve import NothingResolves, Resolution, remembered, resolve
 from neuropod_ope.environment.store import Store
+from neuropod_ope.environment.this_interpreter import installed_version, isolated_path, missing_from
 from neuropod_ope.environment.uv import Uv
 from neuropod_ope.environment.versions import check_range
 
