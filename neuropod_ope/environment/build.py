@@ -3,6 +3,8 @@
 Both are named by the hash of what is in them. A failed or interrupted build leaves nothing.
 """
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Mapping

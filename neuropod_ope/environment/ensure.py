@@ -1,5 +1,7 @@
 """The way from a requirement to an environment: decide, look up, resolve, build."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Iterator
@@ -53,7 +55,7 @@ def ensure_environment(
         return search.built(requirement, here or "this process names no interpreter", refresh)
 
 
-def registered_environment(python: "str | os.PathLike[str]", policy: EnvironmentPolicy) -> Environment:
+def registered_environment(python: str | os.PathLike[str], policy: EnvironmentPolicy) -> Environment:
     """An existing interpreter as an environment; it is run once, nothing in it is touched.
 
     Raises NoMatchingEnvironment or EnvironmentBuildError.

@@ -5,6 +5,8 @@ that the user has set wins over pip's counterpart. Never puts a URL on a command
 the machine could read its password.
 """
 
+from __future__ import annotations
+
 import configparser
 import logging
 import os

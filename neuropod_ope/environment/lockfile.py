@@ -4,6 +4,8 @@ Gives requirements, their hashes and the Python that the header names. Index opt
 dropped with a warning: which index to trust is the user's decision, not the package author's.
 """
 
+from __future__ import annotations
+
 import logging
 import re
 from typing import NamedTuple

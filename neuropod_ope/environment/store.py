@@ -9,6 +9,8 @@ builder and the uv that it runs, which inherits the descriptor), so a staging fo
 abandoned, and the next use removes it. A cache that cannot be written to still serves what it holds.
 """
 
+from __future__ import annotations
+
 import fcntl
 import hashlib
 import json
