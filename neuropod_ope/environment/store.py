@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-_LOG = logging.getLogger("neuropod_ope.environment")
+_log = logging.getLogger("neuropod_ope.environment")
 _FACTS = "neuropod-environment.json"
 
 Kind = Literal["environments", "support"]
@@ -152,7 +152,7 @@ class Store:
                 if not wait:
                     yield None
                     return
-                _LOG.info("waiting for the process that builds %s", name)
+                _log.info("waiting for the process that builds %s", name)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield descriptor
         finally:
