@@ -1,5 +1,7 @@
 """The command line ``neuropod-ope``. Each module of a command adds it to the parser and sets its ``run``."""
 
+from __future__ import annotations
+
 import argparse
 import logging
 import sys

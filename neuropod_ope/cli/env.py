@@ -1,5 +1,7 @@
 """``neuropod-ope env``: list, build, show and prune the environments in the cache."""
 
+from __future__ import annotations
+
 import argparse
 import time
 from pathlib import Path
@@ -25,7 +27,7 @@ _PRUNE_AFTER_DAYS = 30
 _SHOWN_NAME = 12
 
 
-def add_env_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_env_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``env`` to a command line; its ``run(arguments)`` default gives the exit code."""
     env = subparsers.add_parser("env", help="list, build, show and prune environments")
     commands = env.add_subparsers(required=True, metavar="COMMAND")

@@ -1,5 +1,7 @@
 """``neuropod-ope inspect``: what a package declares and what would run it. Runs and builds nothing."""
 
+from __future__ import annotations
+
 import argparse
 import os
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from neuropod_worker.problem.specs import TensorSpec
 _LABEL_WIDTH = 16
 
 
-def add_inspect_command(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_inspect_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = subparsers.add_parser("inspect", help="what a package declares, and what would run it")
     command.add_argument("package", help="a package: folder or zip file")
     command.add_argument("--cache-dir", type=Path, default=default_cache_dir(), help="default: %(default)s")

@@ -1,5 +1,7 @@
 """``neuropod-ope run``: one call of a model, on given inputs or on the package's own test data."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
 
@@ -15,7 +17,7 @@ _SHOWN_ELEMENTS = 40  # of a larger array numpy shows the edges
 _INDENT = "    "
 
 
-def add_run_command(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_run_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = subparsers.add_parser("run", help="call a model once and show what comes")
     command.add_argument("package", help="a package: folder or zip file")
     command.add_argument("--inputs", metavar="X.npz", help="default: the package's own test data")

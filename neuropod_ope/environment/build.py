@@ -3,6 +3,8 @@
 Both are named by the hash of what is in them. A failed or interrupted build leaves nothing.
 """
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Mapping
@@ -17,7 +19,7 @@ from neuropod_ope.environment.resolve import Resolution
 from neuropod_ope.environment.store import Store, content_name
 from neuropod_ope.environment.uv import Uv
 
-_LOG = logging.getLogger("neuropod_ope.environment")
+_log = logging.getLogger("neuropod_ope.environment")
 
 # What a worker needs beyond numpy, which comes from the model's environment.
 SUPPORT = ("msgpack>=1.0",)
@@ -34,7 +36,7 @@ def build_environment(
     name = environment_name(resolution, uv)
 
     def fill(folder: Path, lock_fd: int) -> None:
-        _LOG.info("building environment %s for %s: %s, in %s", name, why, resolution.label, store.root)
+        _log.info("building environment %s for %s: %s, in %s", name, why, resolution.label, store.root)
         requirements = folder / "neuropod-requirements.txt"
         uv.run(
             "venv",
@@ -78,7 +80,7 @@ def build_support(resolution: Resolution, uv: Uv, store: Store) -> Path:
     """The folder with the support packages, shared by all interpreters of one ABI."""
 
     def fill(folder: Path, lock_fd: int) -> None:
-        _LOG.info("building %s in %s", resolution.label, store.root)
+        _log.info("building %s in %s", resolution.label, store.root)
         uv.run(
             "pip",
             "install",

@@ -1,5 +1,7 @@
 """Which environments would serve a package, best first; pure: nothing is run or looked up here."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 

@@ -1,5 +1,7 @@
 """The catalog of framework versions (``envs/catalog.toml``); that file's head says what its keys mean."""
 
+from __future__ import annotations
+
 import sys
 from functools import cache
 from pathlib import Path

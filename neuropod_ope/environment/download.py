@@ -1,5 +1,7 @@
 """Letting uv fetch an interpreter, where policy allows it."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable
 

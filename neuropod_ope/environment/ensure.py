@@ -1,5 +1,7 @@
 """The way from a requirement to an environment: decide, look up, resolve, build."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Iterator
@@ -25,12 +27,12 @@ from neuropod_ope.environment.explain import (
     nothing_resolves,
     what_to_build,
 )
-from neuropod_ope.environment.here import installed_version, isolated_path, missing_from
 from neuropod_ope.environment.interpreters import Interpreter, ProbeError, discover, registered
 from neuropod_ope.environment.lockfile import read_lock
 from neuropod_ope.environment.requirement import Environment, EnvironmentPolicy, Requirement
 from neuropod_ope.environment.resolve import NothingResolves, Resolution, remembered, resolve
 from neuropod_ope.environment.store import Store
+from neuropod_ope.environment.this_interpreter import installed_version, isolated_path, missing_from
 from neuropod_ope.environment.uv import Uv
 from neuropod_ope.environment.versions import check_range
 
@@ -53,7 +55,7 @@ def ensure_environment(
         return search.built(requirement, here or "this process names no interpreter", refresh)
 
 
-def registered_environment(python: "str | os.PathLike[str]", policy: EnvironmentPolicy) -> Environment:
+def registered_environment(python: str | os.PathLike[str], policy: EnvironmentPolicy) -> Environment:
     """An existing interpreter as an environment; it is run once, nothing in it is touched.
 
     Raises NoMatchingEnvironment or EnvironmentBuildError.

@@ -1,5 +1,7 @@
 """What can go wrong between a package and the interpreter that runs it."""
 
+from __future__ import annotations
+
 from neuropod_worker.errors import NeuropodError
 
 

@@ -1,5 +1,7 @@
 """The errors of a search, in words: what was asked, what is here, what to do, by which command. Pure."""
 
+from __future__ import annotations
+
 import shlex
 from collections.abc import Sequence
 

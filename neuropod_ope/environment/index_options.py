@@ -5,6 +5,8 @@ that the user has set wins over pip's counterpart. Never puts a URL on a command
 the machine could read its password.
 """
 
+from __future__ import annotations
+
 import configparser
 import logging
 import os
@@ -16,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from neuropod_ope.environment.redaction import redact, secrets_in, without_url_credentials
 
-_LOG = logging.getLogger("neuropod_ope.environment")
+_log = logging.getLogger("neuropod_ope.environment")
 
 
 class _Setting(NamedTuple):
@@ -113,7 +115,7 @@ def _read_config(files: Iterable[Path]) -> dict[str, str]:
             parser.read(path, encoding="utf-8")
         except (configparser.Error, UnicodeDecodeError):
             # Without the text of the error: it quotes lines, which may hold a password.
-            _LOG.warning("%s cannot be read as a pip configuration and is ignored", path)
+            _log.warning("%s cannot be read as a pip configuration and is ignored", path)
             continue
         for section, found in settings.items():
             if parser.has_section(section):
@@ -134,7 +136,7 @@ def _exists(place: str, setting: str) -> bool:
     url = urlsplit(place)
     if url.scheme not in ("", "file") or Path(unquote(url.path)).exists():
         return True
-    _LOG.debug("pip's %s names %s, which does not exist", setting, without_url_credentials(place))
+    _log.debug("pip's %s names %s, which does not exist", setting, without_url_credentials(place))
     return False
 
 

@@ -4,6 +4,8 @@ No candidate is believed before it has run (``-I``): a pyenv shim can lie on PAT
 is remembered until the file changes.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import pwd

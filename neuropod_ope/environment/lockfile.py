@@ -4,6 +4,8 @@ Gives requirements, their hashes and the Python that the header names. Index opt
 dropped with a warning: which index to trust is the user's decision, not the package author's.
 """
 
+from __future__ import annotations
+
 import logging
 import re
 from typing import NamedTuple
@@ -14,7 +16,7 @@ from packaging.utils import canonicalize_name
 from neuropod_ope.environment.redaction import without_url_credentials
 from neuropod_worker.errors import PackageError
 
-_LOG = logging.getLogger("neuropod_ope.environment")
+_log = logging.getLogger("neuropod_ope.environment")
 
 _HEADER_PYTHON = (
     re.compile(r"\bwith python (\d+\.\d+)", re.IGNORECASE),
@@ -70,7 +72,7 @@ def _check_option(line: str) -> None:
     option = re.split(r"[= ]", line, maxsplit=1)[0]
     if option in _UNREADABLE:
         raise PackageError(f"requirements.lock: {line!r} names something outside the package; pin it instead")
-    _LOG.warning(
+    _log.warning(
         "requirements.lock: option %r is ignored; indexes are taken from your own pip or uv settings",
         without_url_credentials(line),
     )

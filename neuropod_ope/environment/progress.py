@@ -4,6 +4,8 @@ On a terminal the tool gets a terminal of its own for stderr, so that it draws i
 passed on; elsewhere it writes plain lines. Nothing that it runs outlives the call, however that ends.
 """
 
+from __future__ import annotations
+
 import codecs
 import fcntl
 import os
@@ -101,7 +103,7 @@ def _terminal_like(descriptor: int) -> tuple[int, int]:
     return theirs_end, child_end
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
         try:

@@ -1,5 +1,7 @@
 """Taking credentials out of what is logged, raised or hashed."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 

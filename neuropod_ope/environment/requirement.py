@@ -1,5 +1,7 @@
 """The values that pass between a package, the policy of a process and an environment."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 from typing import Literal, NamedTuple

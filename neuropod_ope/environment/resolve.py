@@ -1,5 +1,7 @@
 """From candidates to one resolved list of pins; remembered by everything that went into it."""
 
+from __future__ import annotations
+
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path

@@ -9,6 +9,8 @@ builder and the uv that it runs, which inherits the descriptor), so a staging fo
 abandoned, and the next use removes it. A cache that cannot be written to still serves what it holds.
 """
 
+from __future__ import annotations
+
 import fcntl
 import hashlib
 import json
@@ -21,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-_LOG = logging.getLogger("neuropod_ope.environment")
+_log = logging.getLogger("neuropod_ope.environment")
 _FACTS = "neuropod-environment.json"
 
 Kind = Literal["environments", "support"]
@@ -107,7 +109,7 @@ class Store:
         return True
 
     def sweep(self) -> int:
-        """Remove staging folders whose builder is dead; gives their number."""
+        """Remove staging folders whose builder is dead; return their number."""
         swept = 0
         for staged in _children(self.root / "staging"):
             with suppress(OSError), self._locked(staged.name, wait=False) as lock_fd:
@@ -150,7 +152,7 @@ class Store:
                 if not wait:
                     yield None
                     return
-                _LOG.info("waiting for the process that builds %s", name)
+                _log.info("waiting for the process that builds %s", name)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield descriptor
         finally:

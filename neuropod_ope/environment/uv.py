@@ -1,5 +1,7 @@
 """The only module that runs uv: with the user's package sources, and nothing else of where it is run."""
 
+from __future__ import annotations
+
 import os
 import shlex
 from functools import cached_property

@@ -10,6 +10,8 @@ A package declares an npm range (``1.1.x``), frameworks have PEP 440 versions (`
 ``*`` and the other ranges take no pre-release unless they name one.
 """
 
+from __future__ import annotations
+
 import re
 
 from packaging.version import InvalidVersion, Version

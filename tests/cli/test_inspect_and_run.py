@@ -16,7 +16,7 @@ FAILING = "def load(data_dir):\n    def model(x):\n        raise KeyError('no su
 
 @pytest.fixture
 def command(tmp_path, capsys):
-    """Runs one command with a cache of its own; gives its exit status, stdout and stderr."""
+    """Run one command with a cache of its own; give its exit status, stdout and stderr."""
 
     def run(name, *arguments):
         status = main([name, *map(str, arguments), "--cache-dir", str(tmp_path / "cache")])

@@ -28,9 +28,9 @@ def main() -> None:
 
         serve.main(arguments)
     elif mode == "run-once":
-        from neuropod_worker import oneshot
+        from neuropod_worker import run_once
 
-        oneshot.main(arguments)
+        run_once.main(arguments)
     else:
         sys.exit("neuropod_worker: unknown mode {!r}; there are serve and run-once".format(mode))
 

@@ -27,7 +27,7 @@ def create_python_neuropod(
     requirements: Union[str, Sequence[str], None] = None,
     **common: Any,
 ) -> None:
-    """Packages Python code, with the data that it needs.
+    """Package Python code, with the data that it needs.
 
     ``data_paths``: ``{"path", "packaged_name"}`` each, a file or folder for ``0/data``. ``code_path_spec``:
     ``{"python_root", "dirs_to_package"}`` each, for ``0/code``. ``entrypoint`` is a function of the module
@@ -71,7 +71,7 @@ def create_torchscript_neuropod(
     module_path: Optional[str] = None,
     **common: Any,
 ) -> None:
-    """Packages a TorchScript module: a ``ScriptModule``, or without torch the path of a saved one."""
+    """Package a TorchScript module: a ``ScriptModule``, or without torch the path of a saved one."""
     if (module is None) == (module_path is None):
         raise PackageError("exactly one of module and module_path must be given")
 

@@ -33,7 +33,7 @@ class Backend:
     version = ""
 
     def infer(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Arrays:
-        """Runs the model on arrays that fit the input spec, and returns whatever outputs it gives.
+        """Run the model on arrays that fit the input spec, and return whatever outputs it gives.
 
         ``requested`` is a hint for platforms that can compute a subset. Exceptions of the model propagate
         raw.
@@ -41,7 +41,7 @@ class Backend:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Gives the model up. Nothing is called afterwards."""
+        """Give the model up. Nothing is called afterwards."""
 
 
 class Described(NamedTuple):
@@ -53,7 +53,7 @@ class Described(NamedTuple):
 
 
 def described(error: BaseException) -> Described:
-    """Describes an exception of a model's own, whose class may do anything when it is asked for its text."""
+    """Describe an exception of a model's own, whose class may do anything when it is asked for its text."""
     name = type(error).__name__
     try:
         message = str(error)

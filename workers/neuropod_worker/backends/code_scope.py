@@ -40,7 +40,7 @@ class CodeScope:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Shows the scope, waiting while another scope is shown by another thread."""
+        """Show the scope, waiting while another scope is shown by another thread."""
         _enter(self)
         try:
             yield
@@ -51,7 +51,7 @@ class CodeScope:
         return module_name.partition(".")[0] in self._names
 
     def close(self) -> None:
-        """Forgets the modules; objects that are still referred to live on."""
+        """Forget the modules; objects that are still referred to live on."""
         with _turn:
             if _showings and _showings[-1].scope is self:
                 _hide_unneeded()
@@ -69,16 +69,16 @@ class CodeScope:
             spec.submodule_search_locations = list(spec.submodule_search_locations or ())
         return spec
 
-    def put_in(self) -> Dict[str, ModuleType]:
-        """Makes the process see this scope; returns the modules that had to give way."""
+    def install(self) -> Dict[str, ModuleType]:
+        """Make the process see this scope; return the modules that had to give way."""
         displaced = {name: sys.modules.pop(name) for name in list(sys.modules) if self.owns(name)}
         sys.modules.update(self._modules)
         sys.path[:0] = self.folders
         sys.meta_path.insert(0, self)
         return displaced
 
-    def take_out(self, displaced: Dict[str, ModuleType]) -> None:
-        """Undoes ``put_in`` and keeps the modules that were loaded meanwhile."""
+    def uninstall(self, displaced: Dict[str, ModuleType]) -> None:
+        """Undo ``install`` and keep the modules that were loaded meanwhile."""
         sys.meta_path.remove(self)
         for folder in self.folders:
             if folder in sys.path:  # the model's code may have changed it
@@ -103,7 +103,7 @@ class CodeScope:
 
 
 class _OwnSource(SourceFileLoader):
-    """Loads a source file of a package: gives the module its scope's builtins, leaves no ``__pycache__``."""
+    """The loader of a package's sources: a module gets its scope's builtins, and no ``__pycache__`` is left."""
 
     def __init__(self, name: str, path: str, scope: CodeScope) -> None:
         super().__init__(name, path)
@@ -138,12 +138,12 @@ def _enter(scope: CodeScope) -> None:
         _turn.wait_for(lambda: _may_enter(scope, me))
         _hide_unneeded(but=scope)
         if not _showings or _showings[-1].scope is not scope:
-            _showings.append(_Showing(scope, scope.put_in()))
+            _showings.append(_Showing(scope, scope.install()))
         _showings[-1].threads.append(me)
 
 
 def hide_lingering() -> None:
-    """Makes the process see its own modules again, unless a load is going on."""
+    """Make the process see its own modules again, unless a load is going on."""
     with _turn:
         _hide_unneeded()
 
@@ -164,10 +164,10 @@ def _leave(scope: CodeScope) -> None:
 
 
 def _hide_unneeded(but: Optional[CodeScope] = None) -> None:
-    """Hides the innermost scopes that no thread holds any more."""
+    """Hide the innermost scopes that no thread holds any more."""
     while _showings and not _showings[-1].threads and _showings[-1].scope is not but:
         showing = _showings.pop()
-        showing.scope.take_out(showing.displaced)
+        showing.scope.uninstall(showing.displaced)
 
 
 def _top_level_names(folders: Sequence[str]) -> Set[str]:

@@ -20,7 +20,7 @@ _Signature = Tuple[Tuple[str, type, Any, Tuple[int, ...]], ...]
 
 
 def load_model(package: Package, options: LoadOptions = LoadOptions()) -> "LoadedModel":  # noqa: B008 - immutable
-    """Loads a package's model into this process, which runs the package's code.
+    """Load a package's model into this process, which runs the package's code.
 
     Raises ``PackageError`` where the package is at fault, else ``LoadError``.
     """
@@ -46,7 +46,7 @@ class LoadedModel:
     def infer(
         self, inputs: "Dict[str, np.ndarray[Any, Any]]", requested: Optional[Sequence[str]] = None
     ) -> "Dict[str, np.ndarray[Any, Any]]":
-        """Runs the model; returns arrays in native byte order, all outputs or the requested ones.
+        """Run the model; return arrays in native byte order, all outputs or the requested ones.
 
         ``inputs`` must fit the input spec: the caller has checked them. Raises ``SpecError`` for outputs that
         do not fit, or cannot be had; the model's own exceptions propagate as they are.
@@ -69,7 +69,7 @@ class LoadedModel:
         return {name: outputs[name] for name in names}
 
     def close(self) -> None:
-        """Gives the model up; its memory is free once nothing else refers to it."""
+        """Give the model up; its memory is free once nothing else refers to it."""
         self._backend.close()
 
     def __repr__(self) -> str:
@@ -78,7 +78,7 @@ class LoadedModel:
         )
 
     def _settle(self, outputs: Any, signature: _Signature) -> "Dict[str, np.ndarray[Any, Any]]":
-        """Outputs as native arrays, checked; remembers the signature if they were so to begin with."""
+        """Make native arrays of outputs and check them; remember the signature if they were so to begin with."""
         if not isinstance(outputs, dict):
             message = "the model must return a dict of arrays by output name, but returned {}"
             raise SpecError(message.format(type(outputs).__name__))

@@ -83,7 +83,7 @@ _loaded_ops: Set[str] = set()
 
 
 def _load_ops(package: Package) -> None:
-    """Loads each distinct library once per process: torch dies when one operator is registered twice."""
+    """Load each distinct library once per process: torch dies when one operator is registered twice."""
     for path in package.custom_op_paths():
         with _ops_lock:
             digest = file_sha256(path)

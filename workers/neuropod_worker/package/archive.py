@@ -16,7 +16,7 @@ FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def write_archive(directory: str, path: str, compress: bool) -> None:
-    """Zips a directory tree: sorted entries, fixed times and permissions, files only."""
+    """Zip a directory tree: sorted entries, fixed times and permissions, files only."""
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with zipfile.ZipFile(path, "w", method) as archive:
         for relative in package_files(directory):

@@ -85,7 +85,7 @@ def input_devices(inputs: Sequence[TensorSpec], given: Any, default: str) -> Dic
 
 
 def write_config(directory: str, config: Config) -> None:
-    """Writes ``config.json`` byte for byte as the original does, all seven keys present, ``raw`` apart."""
+    """Write ``config.json`` byte for byte as the original does, all seven keys present, ``raw`` apart."""
     content = {
         "name": config.name,
         "platform": config.platform,

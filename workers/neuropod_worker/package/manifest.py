@@ -28,7 +28,7 @@ def write_manifest(directory: str) -> None:
 
 
 def verify_manifest(directory: str, cache_dir: Optional[str] = None) -> None:
-    """Raises ``PackageError`` if a listed file is missing or has changed. Without a manifest all is well."""
+    """Raise ``PackageError`` if a listed file is missing or has changed. Without a manifest all is well."""
     if not os.path.exists(os.path.join(directory, MANIFEST)):
         return
     manifest = read_json(directory, MANIFEST)

@@ -52,7 +52,7 @@ class Package(NamedTuple):
 
 
 def open_package(path: str, cache_dir: Optional[str] = None) -> Package:
-    """Opens a package, a directory or a zip, and verifies its manifest if it has one.
+    """Open a package, a directory or a zip, and verify its manifest if it has one.
 
     A zip is extracted into ``cache_dir`` (needed for zips only) unless equal content already lies there; the
     hashes of large files are remembered there too. Raises ``PackageError`` or ``SpecError``, both

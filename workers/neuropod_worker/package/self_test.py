@@ -16,7 +16,7 @@ _ERROR_TAIL_CHARS = 4000
 
 
 def self_test(directory: str, inputs: Arrays, expected: Optional[Arrays]) -> None:
-    """Runs an unpacked package once, isolated, and compares the outputs that are expected, if any are.
+    """Run an unpacked package once, isolated, and compare the outputs that are expected, if any are.
 
     Raises ``PackageError`` (a ``ValueError``) with the model's traceback, or with what differs.
     """

@@ -36,7 +36,7 @@ def as_arrays(tensors: Mapping[str, Any]) -> Arrays:
 
 
 def write_arrays(path: str, arrays: Arrays) -> None:
-    """Writes arrays by name. Raises ``PackageError`` for what numpy could store only by pickling it."""
+    """Write arrays by name. Raises ``PackageError`` for what numpy could store only by pickling it."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):
             array = arrays[name]
@@ -48,7 +48,7 @@ def write_arrays(path: str, arrays: Arrays) -> None:
 
 
 def read_arrays(path: str) -> Arrays:
-    """Reads what ``write_arrays`` or ``np.savez`` wrote. Raises ``PackageError`` for damage or pickles."""
+    """Read what ``write_arrays`` or ``np.savez`` wrote. Raises ``PackageError`` for damage or pickles."""
     arrays: Arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:

@@ -32,7 +32,7 @@ def write_package(
     persist_test_data: bool = True,
     zip_compression: bool = False,
 ) -> None:
-    """Writes one package; ``write_model(folder)`` fills its ``0`` folder, in which ``data`` exists.
+    """Write one package; ``write_model(folder)`` fills its ``0`` folder, in which ``data`` exists.
 
     The parameters from ``platform_version_semver`` on are common to all packagers:
 
@@ -93,7 +93,7 @@ def write_package(
 
 
 def copy_into(source: str, target: str) -> None:
-    """Copies a file or a folder without compiled Python. Raises ``PackageError`` rather than overwrite."""
+    """Copy a file or a folder without compiled Python. Raises ``PackageError`` rather than overwrite."""
     if not os.path.exists(source):
         raise PackageError("there is no file or folder {}".format(source), source)
     if os.path.exists(target) and not (os.path.isdir(target) and not os.listdir(target)):

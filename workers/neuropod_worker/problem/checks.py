@@ -14,12 +14,12 @@ from neuropod_worker.problem.specs import TensorSpec
 
 
 def check_inputs(specs: Sequence[TensorSpec], arrays: "Mapping[str, np.ndarray[Any, Any]]") -> None:
-    """Raises ``SpecError`` unless every array fits the input spec of its name."""
+    """Raise ``SpecError`` unless every array fits the input spec of its name."""
     _check("input", specs, arrays)
 
 
 def check_outputs(specs: Sequence[TensorSpec], arrays: "Mapping[str, np.ndarray[Any, Any]]") -> None:
-    """Raises ``SpecError`` unless every array fits the output spec of its name."""
+    """Raise ``SpecError`` unless every array fits the output spec of its name."""
     _check("output", specs, arrays)
 
 

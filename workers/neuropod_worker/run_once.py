@@ -9,7 +9,7 @@ from neuropod_worker.problem.checks import check_inputs
 
 
 def run_once(package_dir: str, inputs_npz: str, outputs_npz: str) -> None:
-    """Loads an unpacked package, infers once on GPU 0 (or the CPU) and writes the outputs.
+    """Load an unpacked package, infer once on GPU 0 (or the CPU) and write the outputs.
 
     Raises whatever reading, loading and the model raise.
     """

@@ -12,7 +12,7 @@ from neuropod_ope.environment import (
     ensure_environment,
     satisfied_by_this_interpreter,
 )
-from neuropod_ope.environment.here import missing_from
+from neuropod_ope.environment.this_interpreter import missing_from
 
 
 def python(version_range: str, lock: str | None = None) -> Requirement:

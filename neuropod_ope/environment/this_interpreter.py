@@ -1,5 +1,7 @@
 """Whether this very interpreter has what a package declares."""
 
+from __future__ import annotations
+
 import importlib.metadata
 import platform
 import site
