@@ -75,10 +75,9 @@ class InferTimeout(NeuropodError, TimeoutError):
 
     retryable = True
 
-    def __init__(self, message: str, model: str = "", timeout: float = 0.0, request: int | None = None) -> None:
+    def __init__(self, message: str, model: str = "", request: int | None = None) -> None:
         super().__init__(message)
         self.model = model
-        self.timeout = timeout
         self.request = request
 
 

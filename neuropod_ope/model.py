@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from neuropod_ope.client.executor import Executor, WorkerInfo
+from neuropod_ope.client.executor import Executor, Request, WorkerInfo
 from neuropod_ope.client.inputs import InputReader
 from neuropod_ope.errors import HandleClosed, NeuropodError
 from neuropod_worker.package import Package
@@ -50,28 +50,30 @@ class Neuropod:
         self._state = "new"
         if out_of_process:
             _with_workers.add(self)
-        self._finalizer = weakref.finalize(self, _close_all, self._executors)
+        self._finalizer = weakref.finalize(self, _abandon_all, self._executors)
 
     def load(self, timeout: float | None = None) -> None:
         """Load the model now; does nothing if it is loaded.
 
-        ``timeout`` is in seconds. Raises LoadError, PackageError, NoMatchingEnvironment, EnvironmentBuildError,
-        WorkerDied, InferTimeout.
+        ``timeout`` (seconds) does not cover the building of an environment. Raises LoadError, PackageError,
+        NoMatchingEnvironment, EnvironmentBuildError, WorkerDied, InferTimeout.
         """
-        self._load(None if timeout is None else time.monotonic() + timeout)
+        self._loaded(None if timeout is None else self._deadline(timeout))
 
-    def _load(self, deadline: float | None) -> None:
+    def _loaded(self, deadline: float | None) -> Executor:
         with self._loading:
             self._check_open()
             if not self._executors:
                 self._executors.append(self._make_executor())
-            if self._state == "closed":  # meanwhile: an environment may take minutes to build
-                _close_all(self._executors)
-                self._check_open()
             executor = self._executors[0]
+            if self._state == "closed":  # meanwhile: an environment may take minutes to build
+                executor.close()
+                self._check_open()
         executor.load(deadline)
-        if self._state == "new":
+        with self._loading:
+            self._check_open()
             self._state = "ready"
+        return executor
 
     def infer(
         self,
@@ -89,25 +91,29 @@ class Neuropod:
         Raises SpecError (what does not fit the problem definition), ModelError (the model's own exception),
         WorkerDied, InferTimeout, SharedMemoryExhausted, HandleClosed.
         """
-        key, arrays = self._reader.read(inputs)
+        signature, arrays = self._reader.read(inputs)
         requested = None
         if requested_outputs is not None:
             requested = select_outputs(self.outputs, requested_outputs)
         if timeout is None:
             timeout = self._timeout
         deadline = None if timeout is None else self._deadline(timeout)
-        if self._state != "ready":
-            self._load(deadline)
-        return self._executors[0].submit(key, arrays, requested, deadline).result(deadline)
+        request = Request(signature, arrays, requested)
+        executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
+        return executor.submit(request, deadline).result(deadline)
 
     def close(self) -> None:
         """End the worker and give everything back. Outputs stay valid. Idempotent."""
         self._state = "closed"
-        self._finalizer()
+        self._finalizer.detach()
+        for executor in self._executors:
+            executor.close()
 
     @property
     def workers(self) -> tuple[WorkerInfo, ...]:
-        """Facts about the worker processes; empty for a model in this process."""
+        """Facts about the worker processes; empty for a model in this process, and for one that is closed."""
+        if self._state == "closed":
+            return ()
         return tuple(info for executor in self._executors for info in executor.workers())
 
     def _deadline(self, timeout: float) -> float:
@@ -149,12 +155,13 @@ _with_workers: weakref.WeakSet[Neuropod] = weakref.WeakSet()
 def _forget_in_forked_child() -> None:
     for model in list(_with_workers):
         model._state = "forked"
+        model._loading = threading.Lock()
         model._executors.clear()  # not closed: the workers are the parent's
 
 
 os.register_at_fork(after_in_child=_forget_in_forked_child)
 
 
-def _close_all(executors: list[Executor]) -> None:
+def _abandon_all(executors: list[Executor]) -> None:
     while executors:
-        executors.pop().close()
+        executors.pop().abandon()

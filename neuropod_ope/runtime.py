@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -14,7 +15,8 @@ from typing import Literal
 from neuropod_ope.client.executor import Executor
 from neuropod_ope.client.handshake import Launch
 from neuropod_ope.client.in_process import InProcessExecutor
-from neuropod_ope.client.out_of_process import WorkerExecutor
+from neuropod_ope.client.out_of_process import OutOfProcessExecutor
+from neuropod_ope.client.segments import SEGMENT_KINDS
 from neuropod_ope.client.worker import Worker
 from neuropod_ope.environment import (
     Environment,
@@ -33,6 +35,7 @@ from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_worker.backends import LoadOptions
 from neuropod_worker.package import Package, open_package
 
+_CLOSING_THREADS = 16
 _ONLY_MODEL = 1  # the id of a model that has its worker to itself
 
 
@@ -60,6 +63,11 @@ class Runtime:
         segment: Literal["posix", "memfd"] = "posix",
         portable: bool = False,
     ) -> None:
+        _check_choice("build", build, ("if-missing", "never"))
+        _check_choice("segment", segment, tuple(SEGMENT_KINDS))
+        for name, value in (("environ_allow", environ_allow), ("allow_source", allow_source)):
+            if isinstance(value, str):  # a sequence, too: of its letters
+                raise TypeError(f"{name} must be a list of names, not the string {value!r}")
         self.policy = EnvironmentPolicy(
             cache_dir=default_cache_dir() if cache_dir is None else Path(cache_dir),
             build=build,
@@ -71,8 +79,10 @@ class Runtime:
         self._segment = segment
         self._portable = portable
         self._loop = SupervisorLoop()
+        self._lock = threading.Lock()  # around the set of models
         self._models: weakref.WeakSet[Neuropod] = weakref.WeakSet()
-        self._closed = False
+        self._state = "open"
+        _runtimes.add(self)
 
     def load(
         self,
@@ -87,8 +97,15 @@ class Runtime:
         timeout: float | None = None,
     ) -> Neuropod:
         """Load a neuropod package, a directory or a zip file. See `load_neuropod`."""
-        if self._closed:
-            raise HandleClosed("this runtime is closed: make another one")
+        self._check_open()
+        _check_choice("out_of_process", out_of_process, (None, True, False))
+        if visible_gpu is not None and (type(visible_gpu) is not int or visible_gpu < 0):
+            raise ValueError(f"visible_gpu must be the index of a GPU or None, not {visible_gpu!r}")
+        if timeout is not None and (out_of_process is False or not isinstance(timeout, (int, float)) or timeout <= 0):
+            raise ValueError(
+                f"timeout={timeout!r}, out_of_process={out_of_process}: a timeout is a number of seconds above 0, "
+                "and needs a model that runs out of process"
+            )
         package = open_package(os.fspath(path), str(self.policy.cache_dir))
         requirement = Requirement(package.platform, package.version_range, package.requirements_lock)
         if out_of_process is None:
@@ -102,7 +119,9 @@ class Runtime:
             return self._in_process_executor(package, requirement, environment, options)
 
         model = Neuropod(package, make_executor, out_of_process, validate, timeout)
-        self._models.add(model)
+        with self._lock:
+            self._check_open()
+            self._models.add(model)
         if not lazy:
             try:
                 model.load()
@@ -128,7 +147,7 @@ class Runtime:
         launch = Launch(found.python, found.support, environ.variables, self._segment, self._portable)
         logger = logging.getLogger(f"neuropod_ope.model.{package.name}")
         worker = Worker(launch, package.name, self._loop, logger)
-        return WorkerExecutor(package, options, worker, _ONLY_MODEL, environ.dropped)
+        return OutOfProcessExecutor(package, options, worker, _ONLY_MODEL, environ.dropped)
 
     def _in_process_executor(
         self,
@@ -148,11 +167,29 @@ class Runtime:
         return InProcessExecutor(package, options)
 
     def close(self) -> None:
-        """Close all models of this runtime. Idempotent."""
-        self._closed = True
-        for model in list(self._models):
-            model.close()
+        """Close all models of this runtime, at the same time. Idempotent."""
+        with self._lock:
+            if self._state != "open":
+                return
+            self._state = "closed"
+            models = list(self._models)
+        if models:
+            with ThreadPoolExecutor(_CLOSING_THREADS) as pool:
+                list(pool.map(Neuropod.close, models))
         self._loop.close()
+
+    def _check_open(self) -> None:
+        if self._state == "forked":
+            raise HandleClosed("this runtime was made before this process was forked: make another one")
+        if self._state == "closed":
+            raise HandleClosed("this runtime is closed: make another one")
+
+    def _forget(self) -> None:
+        """In a forked child of the application."""
+        if self._state == "open":
+            self._state = "forked"
+            self._lock = threading.Lock()
+            self._loop.forget()
 
     def __enter__(self) -> Runtime:
         return self
@@ -163,8 +200,17 @@ class Runtime:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"{len(self._models)} models"
-        return f"<Runtime {self.policy.cache_dir} build={self.policy.build} {state}>"
+        return (
+            f"<Runtime {self.policy.cache_dir} build={self.policy.build} {self._state}, {len(self._models)} models>"
+        )
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+_runtimes: weakref.WeakSet[Runtime] = weakref.WeakSet()
 
 
 _default: Runtime | None = None
@@ -181,8 +227,10 @@ def default_runtime() -> Runtime:
 
 
 def _after_fork_in_child() -> None:
-    # The supervisor's thread and the workers stayed with the parent; a child that loads models starts afresh.
+    # The supervisors' threads and the workers stayed with the parent; a child that loads models starts afresh.
     global _default, _default_lock
+    for runtime in list(_runtimes):
+        runtime._forget()
     _default = None
     _default_lock = threading.Lock()
 

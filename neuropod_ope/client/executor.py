@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from neuropod_ope.client.connection import Key
+Signature = tuple[Any, ...]  # name, dtype and shape of each tensor, flat: what makes two calls alike
 
 
 class WorkerInfo(NamedTuple):
@@ -18,6 +18,14 @@ class WorkerInfo(NamedTuple):
     python_version: str
     platform_version: str
     restarts: int
+
+
+class Request(NamedTuple):
+    """The arguments of a call. ``signature`` is that of ``inputs``; ``requested`` names the outputs wanted."""
+
+    signature: Signature
+    inputs: dict[str, np.ndarray]
+    requested: tuple[str, ...] | None
 
 
 class Pending(Protocol):
@@ -36,14 +44,8 @@ class Executor(Protocol):
         """Make the model ready. Idempotent. Raises LoadError, PackageError, InferTimeout, WorkerDied."""
         ...
 
-    def submit(
-        self,
-        key: Key,
-        inputs: dict[str, np.ndarray],
-        requested: tuple[str, ...] | None,
-        deadline: float | None,
-    ) -> Pending:
-        """Start a request; ``key`` stands for the names, dtypes and shapes of ``inputs``. Loads if need be."""
+    def submit(self, request: Request, deadline: float | None) -> Pending:
+        """Start a request; load the model first if need be. Raises SharedMemoryExhausted and what load raises."""
         ...
 
     def workers(self) -> tuple[WorkerInfo, ...]:
@@ -51,5 +53,9 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Give everything back. Idempotent."""
+        """Give everything back and wait for it. Idempotent."""
+        ...
+
+    def abandon(self) -> None:
+        """Give everything back without waiting and without a lock: called by the garbage collector, in any thread."""
         ...

@@ -6,6 +6,7 @@ leaves neither a process nor a descriptor behind when the worker does not come u
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -23,9 +24,10 @@ from neuropod_worker.shm.doorbell import PipeDoorbell, SemaphoreDoorbell
 from neuropod_worker.shm.libc import libc_name
 from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.wire import messages as m
+from neuropod_worker.wire.conversation import CONNECTION, step
 
 ARENA_SIZE = 2**36  # bytes of address space for each direction; memory is taken as it is needed
-_EXIT_SECONDS = 1.0  # for a worker that closed its socket to finish exiting by itself
+_EXIT_S = 1.0  # for a worker that closed its socket to finish exiting by itself
 
 
 class Launch(NamedTuple):
@@ -39,8 +41,20 @@ class Launch(NamedTuple):
     portable: bool = False
 
 
+class Memory(NamedTuple):
+    """What both sides share. ``pipes`` are the doorbells' descriptors, where they are pipes."""
+
+    control: Mapping
+    request_arena: Mapping
+    reply_arena: Mapping
+    descriptors: tuple[int, int, int]
+    request_bell: SemaphoreDoorbell | PipeDoorbell
+    reply_bell: SemaphoreDoorbell | PipeDoorbell
+    pipes: tuple[int, ...]
+
+
 class Link(NamedTuple):
-    """A worker that said Welcome."""
+    """A worker that said Welcome. ``request_fd`` stays open, for growing the request arena."""
 
     process: WorkerProcess
     control: Mapping
@@ -60,19 +74,59 @@ def connect(
     logger: logging.Logger,
     on_death: Callable[[Death], None],
     deadline: float | None,
+    started: Callable[[WorkerProcess], None],
 ) -> Link:
-    """Start a worker and shake hands.
+    """Start a worker and shake hands. ``started`` is called with the process before the handshake.
 
     Raises WorkerDied, InferTimeout after ``deadline``, LoadError if it refuses, SharedMemoryExhausted.
     """
-    to_close: list[int] = []
+    with contextlib.ExitStack() as always, contextlib.ExitStack() as undo:
+        memory = _make_memory(launch, always, undo)
+        process = WorkerProcess(
+            launch.python, launch.support, launch.environ, loop, logger, on_death, launch.portable
+        )
+        always.callback(os.close, process.lifeline)
+        undo.callback(process.end, 0.0)
+        undo.callback(process.watch_socket)
+        started(process)
+        hello = m.Hello(
+            m.PROTOCOL_VERSION,
+            incarnation,
+            "pipe" if launch.portable else "semaphore",
+            "thread" if launch.portable else "signal",
+            ARENA_SIZE,
+            libc_name(),
+        )
+        welcome = _greet(process, hello, (*memory.descriptors, process.lifeline, *memory.pipes), model, deadline)
+        process.watch_socket()
+        link = Link(
+            process,
+            memory.control,
+            memory.request_arena,
+            os.dup(memory.descriptors[1]),
+            memory.reply_arena,
+            memory.request_bell,
+            memory.reply_bell,
+            welcome.python_version,
+        )
+        undo.pop_all()
+        return link
+
+
+def _make_memory(launch: Launch, always: contextlib.ExitStack, undo: contextlib.ExitStack) -> Memory:
+    """Segments and doorbells. Descriptors are closed ``always``, once they were sent; doorbells to ``undo``."""
+
+    def segment(size: int) -> int:
+        fd = SEGMENT_KINDS[launch.segment](size)
+        always.callback(os.close, fd)
+        return fd
+
     try:
-        control_fd = _segment(launch.segment, control.CONTROL_SIZE, to_close)
+        control_fd = segment(control.CONTROL_SIZE)
         reserve_pages(control_fd, 0, control.CONTROL_SIZE)
-        request_fd = _segment(launch.segment, ARENA_SIZE, to_close)
-        reply_fd = _segment(launch.segment, ARENA_SIZE, to_close)
-        control_memory = Mapping(control_fd, control.CONTROL_SIZE)
-        control.write_header(control_memory)
+        descriptors = (control_fd, segment(ARENA_SIZE), segment(ARENA_SIZE))
+        page = Mapping(control_fd, control.CONTROL_SIZE)
+        control.write_header(page)
         pipes: tuple[int, ...] = ()
         request_bell: SemaphoreDoorbell | PipeDoorbell
         reply_bell: SemaphoreDoorbell | PipeDoorbell
@@ -80,78 +134,38 @@ def connect(
             pipes = (*os.pipe(), *os.pipe())
             request_bell, reply_bell = PipeDoorbell(*pipes[:2]), PipeDoorbell(*pipes[2:])
         else:
-            request_bell = SemaphoreDoorbell(control_memory, control.REQUEST_BELL, create=True)
-            reply_bell = SemaphoreDoorbell(control_memory, control.REPLY_BELL, create=True)
-        try:
-            process = WorkerProcess(
-                launch.python, launch.support, launch.environ, loop, logger, on_death, launch.portable
-            )
-            to_close.append(process.lifeline)
-            hello = m.Hello(
-                m.PROTOCOL_VERSION,
-                incarnation,
-                "pipe" if launch.portable else "semaphore",
-                "thread" if launch.portable else "signal",
-                ARENA_SIZE,
-                libc_name(),
-            )
-            descriptors = (control_fd, request_fd, reply_fd, process.lifeline, *pipes)
-            welcome = _greet(process, hello, descriptors, model, deadline)
-        except BaseException:
-            request_bell.close()
-            reply_bell.close()
-            raise
-        process.watch_socket()
-        link = Link(
-            process,
-            control_memory,
-            Mapping(request_fd, ARENA_SIZE),
-            request_fd,
-            Mapping(reply_fd, ARENA_SIZE),
-            request_bell,
-            reply_bell,
-            welcome.python_version,
-        )
-        to_close.remove(request_fd)
-        return link
+            request_bell = SemaphoreDoorbell(page, control.REQUEST_BELL, create=True)
+            reply_bell = SemaphoreDoorbell(page, control.REPLY_BELL, create=True)
+        undo.callback(request_bell.close)
+        undo.callback(reply_bell.close)
+        request_arena, reply_arena = (Mapping(fd, ARENA_SIZE) for fd in descriptors[1:])
+        return Memory(page, request_arena, reply_arena, descriptors, request_bell, reply_bell, pipes)
     except OSError as error:
         raise SharedMemoryExhausted(
             f"cannot make the shared memory of a worker: {error}; free space in /dev/shm or raise the limit "
             "of open files"
         ) from error
-    finally:
-        for fd in to_close:
-            os.close(fd)
-
-
-def _segment(kind: str, size: int, to_close: list[int]) -> int:
-    fd = SEGMENT_KINDS[kind](size)
-    to_close.append(fd)
-    return fd
 
 
 def _greet(
     process: WorkerProcess, hello: m.Hello, descriptors: tuple[int, ...], model: str, deadline: float | None
 ) -> m.Welcome:
+    state = step(CONNECTION, "started", m.Hello)
     try:
         channel.send(process.socket, hello, descriptors)
         answer, _ = channel.receive(process.socket, deadline)
         process.socket.settimeout(None)
     except channel.PeerGone:
-        process.end(_EXIT_SECONDS)
+        process.watch_socket()
+        process.end(_EXIT_S)
         if process.death is None:
             raise LoadError(f"the worker of model {model!r} closed its socket and does not end") from None
         raise worker_died(process.death, model, None, "it was starting") from None
     except TimeoutError:
-        process.end(0.0)
         raise InferTimeout(f"the worker of model {model!r} did not start in time", model) from None
-    except BaseException:
-        process.end(0.0)
-        raise
+    step(CONNECTION, state, type(answer))
     if isinstance(answer, m.Refused):
-        process.end(_EXIT_SECONDS)
         raise LoadError(f"the worker of model {model!r} refuses to serve: {answer.reason}")
     if not isinstance(answer, m.Welcome) or answer.incarnation != hello.incarnation:
-        process.end(0.0)
         raise ProtocolViolation(f"the worker answered {answer}, expected Welcome")
     return answer

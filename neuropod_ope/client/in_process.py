@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuropod_ope.client.connection import Key
-from neuropod_ope.client.executor import WorkerInfo
+from neuropod_ope.client.executor import Request, WorkerInfo
 from neuropod_ope.client.failures import error_from
-from neuropod_ope.errors import HandleClosed, ModelError
+from neuropod_ope.errors import HandleClosed, NeuropodError
 from neuropod_worker.backends import LoadedModel, LoadOptions, load_model
 from neuropod_worker.failure import failure_of
 from neuropod_worker.package import Package
@@ -34,28 +33,24 @@ class InProcessExecutor:
         self._closed = False
 
     def load(self, deadline: float | None) -> None:
+        self._loaded()
+
+    def _loaded(self) -> LoadedModel:
         with self._lock:
             if self._closed:
                 raise HandleClosed(f"model {self._package.name!r} is closed")
             if self._model is None:
                 self._model = load_model(self._package, self._options)
+            return self._model
 
-    def submit(
-        self,
-        key: Key,
-        inputs: dict[str, np.ndarray],
-        requested: tuple[str, ...] | None,
-        deadline: float | None,
-    ) -> _Finished:
-        model = self._model
-        if model is None:
-            self.load(deadline)
-            return self.submit(key, inputs, requested, deadline)
+    def submit(self, request: Request, deadline: float | None) -> _Finished:
+        model = self._model or self._loaded()
         try:
-            return _Finished(model.infer(inputs, requested))
-        except Exception as error:  # the model's own code may raise anything; it becomes one of ours
-            raised = error_from(failure_of(error), self._package.name)
-            raise raised from (error if isinstance(raised, ModelError) else None)
+            return _Finished(model.infer(request.inputs, request.requested))
+        except NeuropodError:
+            raise
+        except (Exception, SystemExit) as error:  # the model's own code may raise anything; it becomes one of ours
+            raise error_from(failure_of(error), self._package.name) from error
 
     def workers(self) -> tuple[WorkerInfo, ...]:
         return ()
@@ -66,3 +61,6 @@ class InProcessExecutor:
             model, self._model = self._model, None
         if model is not None:
             model.close()
+
+    def abandon(self) -> None:
+        """Nothing to give back but memory, and that goes with this object."""

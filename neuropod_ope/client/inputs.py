@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neuropod_ope.client.connection import Key
+from neuropod_ope.client.executor import Signature
 from neuropod_ope.errors import SpecError
 from neuropod_worker.problem.checks import check_inputs
 from neuropod_worker.problem.dtypes import canonical_dtype
@@ -24,13 +24,13 @@ class InputReader:
         self._specs = tuple(specs)
         self._by_name = {spec.name: spec for spec in specs}
         self._validate = validate
-        self._accepted: set[Key] = set()
+        self._accepted: set[Signature] = set()
 
-    def read(self, inputs: Mapping[str, Any]) -> tuple[Key, dict[str, np.ndarray]]:
+    def read(self, inputs: Mapping[str, Any]) -> tuple[Signature, dict[str, np.ndarray]]:
         """The signature and the arrays. Raises SpecError for what does not fit."""
         if not isinstance(inputs, Mapping):
             raise SpecError(f"inputs must be a dict of tensors by name, not {type(inputs).__name__}")
-        key: Key = ()
+        key: Signature = ()
         arrays: dict[str, np.ndarray] = {}
         for name, value in inputs.items():
             array = value if type(value) is np.ndarray and value.dtype.kind != "O" else self._array(name, value)

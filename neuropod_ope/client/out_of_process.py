@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from neuropod_ope.client.connection import Call, Connection, Key
-from neuropod_ope.client.executor import WorkerInfo
+from neuropod_ope.client.connection import Call, Connection
+from neuropod_ope.client.executor import Request, WorkerInfo
 from neuropod_ope.client.failures import error_from
 from neuropod_ope.client.worker import Worker
 from neuropod_ope.errors import HandleClosed, InferTimeout, LoadError, NeuropodError, QueueFull
@@ -20,27 +21,35 @@ from neuropod_worker.package import Package
 from neuropod_worker.shm import control
 from neuropod_worker.wire import messages as m
 
+_MOST_ATTEMPTS = 3  # to hand a request to workers that die before they begin it
+
 
 class _Submitted(NamedTuple):
-    executor: WorkerExecutor
+    executor: OutOfProcessExecutor
     connection: Connection
     call: Call
-    arguments: tuple[Key, dict[str, np.ndarray], tuple[str, ...] | None]
+    request: Request
 
     def result(self, deadline: float | None) -> dict[str, np.ndarray]:
-        connection, call = self.connection, self.call
-        if not connection.wait(call, deadline):
-            self.executor.give_up(connection, call)
-        if type(call.reply) is m.Result:
-            return call.outputs
-        if call.reply is None and connection.ended is not None and call.number > connection.ended.taken:
-            # The worker was dead before it saw the request, so it is safe to hand it to a fresh one.
-            return self.executor.submit(*self.arguments, deadline).result(deadline)
-        raise self.executor.failed(connection, call, "it ran a call")
+        executor, connection, call, request = self
+        attempt = 0
+        while True:
+            if not connection.wait(call, deadline):
+                executor.give_up(connection, call)
+            if type(call.reply) is m.Result:
+                return call.outputs
+            attempt += 1
+            # The stats page names what the worker was busy with. Whatever else it has not answered, it has not
+            # begun, so it is safe to hand that to a fresh worker.
+            ended = connection.ended
+            begun = call.reply is not None or ended is None or ended.running == call.request
+            if begun or self.executor.closed or attempt == _MOST_ATTEMPTS:
+                raise executor.failed(connection, call, "it ran a call")
+            connection, call = executor.send(request, deadline, attempt)
 
 
-class WorkerExecutor:
-    """Implements Executor: one model in one worker."""
+class OutOfProcessExecutor:
+    """Implements Executor: one model in one worker. ``dropped`` names environment variables that it lacks."""
 
     def __init__(
         self, package: Package, options: LoadOptions, worker: Worker, model: int, dropped: frozenset[str]
@@ -53,7 +62,10 @@ class WorkerExecutor:
         self._loading = threading.Lock()
         self._connection: Connection | None = None  # in which the model is loaded
         self._platform_version = ""
-        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._worker.closed
 
     def load(self, deadline: float | None) -> None:
         self._ready(deadline)
@@ -62,8 +74,8 @@ class WorkerExecutor:
         connection = self._connection
         if connection is not None and connection.ended is None:
             return connection
-        remaining = -1.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
-        if not self._loading.acquire(timeout=remaining):
+        seconds = -1.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
+        if not self._loading.acquire(timeout=seconds):
             raise InferTimeout(f"model {self._package.name!r} is still being loaded", self._package.name)
         try:
             connection = self._connection
@@ -78,8 +90,8 @@ class WorkerExecutor:
         call = connection.load(self._model, self._package.path, *self._options[:3])
         try:
             in_time = connection.wait(call, deadline)
-        except BaseException:
-            connection.process.kill()  # half loaded: the next call begins afresh
+        except BaseException:  # an interrupt: half loaded, so the next call begins afresh
+            connection.process.kill()
             raise
         if not in_time:
             self.give_up(connection, call)
@@ -89,23 +101,19 @@ class WorkerExecutor:
         self._connection = connection
         return connection
 
-    def submit(
-        self,
-        key: Key,
-        inputs: dict[str, np.ndarray],
-        requested: tuple[str, ...] | None,
-        deadline: float | None,
-    ) -> _Submitted:
+    def submit(self, request: Request, deadline: float | None) -> _Submitted:
+        return _Submitted(self, *self.send(request, deadline, 0), request)
+
+    def send(self, request: Request, deadline: float | None, attempt: int) -> tuple[Connection, Call]:
+        """Hand a request to a live worker, when it has room for it."""
         while True:
             connection = self._ready(deadline)
             try:
-                call = connection.infer(self._model, key, inputs, requested)
+                return connection, connection.infer(self._model, request, attempt)
             except QueueFull:
                 if deadline is not None and time.monotonic() >= deadline:
                     raise
                 connection.wait_room(deadline)
-            else:
-                return _Submitted(self, connection, call, (key, inputs, requested))
 
     def give_up(self, connection: Connection, call: Call) -> None:
         """The deadline of ``call`` has passed: raise InferTimeout, unless the answer came in this moment.
@@ -116,39 +124,38 @@ class WorkerExecutor:
         stats = connection.stats()
         if connection.wait(call, time.monotonic()):
             return
-        busy_with_another = stats.step in (control.RUNNING, control.LOADING) and stats.request != call.request
-        if busy_with_another:
+        if stats.step in (control.RUNNING, control.LOADING) and stats.request != call.request:
             connection.cancel(call)
-            consequence = "it had not been started and was cancelled"
+            consequence = "it waited for the worker, which was busy with another call, and was cancelled"
         else:
             connection.process.end(0.0)
             consequence = f"its worker (pid {connection.process.pid}) was killed; the next call starts a fresh one"
-        doing = "load" if call.number and stats.step == control.LOADING else "call"
-        raise InferTimeout(
-            f"a {doing} of model {self._package.name!r} did not finish in time; {consequence}",
-            self._package.name,
-            request=call.request,
-        )
+        what = "the load" if stats.step == control.LOADING else "a call"
+        message = f"{what} of model {self._package.name!r} did not finish in time; {consequence}"
+        raise InferTimeout(message, self._package.name, call.request)
 
     def failed(self, connection: Connection, call: Call, doing: str) -> NeuropodError:
         """The error for a call that is done without a result."""
         if type(call.reply) is m.Failed:
-            failure = Failure(*call.reply[-4:])
+            reply = call.reply
+            failure = Failure(reply.kind, reply.remote_type, reply.message, reply.traceback)
             error = error_from(failure, self._package.name)
             return self._with_dropped_variables(error) if isinstance(error, LoadError) else error
-        if self._closed:
+        if self.closed:
             return HandleClosed(f"model {self._package.name!r} was closed during the call")
-        ended: Any = connection.ended
-        if ended is not None and ended.violation is not None:
-            return ended.violation  # type: ignore[no-any-return]
+        ended = connection.ended
+        assert ended is not None
+        if ended.violation is not None:
+            return ended.violation
+        assert ended.death is not None
         return worker_died(ended.death, self._package.name, call.request, doing)
 
     def _with_dropped_variables(self, error: LoadError) -> LoadError:
-        text = f"{error} {error.remote_traceback}"
-        missed = sorted(name for name in self._dropped if name in text)
+        quoted = set(re.findall(r"['\"](\w+)['\"]", f"{error} {error.remote_traceback}"))
+        missed = ", ".join(sorted(self._dropped & quoted))
         if not missed:
             return error
-        hint = f"\nThe worker was started without the environment variable(s) {', '.join(missed)}; "
+        hint = f"\nThe worker was started without the environment variable(s) {missed}; "
         hint += "allow them with Runtime(environ_allow=[...])."
         return LoadError(str(error) + hint, error.remote_type, error.remote_traceback)
 
@@ -157,5 +164,7 @@ class WorkerExecutor:
         return () if info is None else (info,)
 
     def close(self) -> None:
-        self._closed = True
         self._worker.close()
+
+    def abandon(self) -> None:
+        self._worker.abandon()

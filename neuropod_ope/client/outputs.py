@@ -19,14 +19,14 @@ HELD_LIMIT = 2**30  # bytes of views per worker; beyond that outputs are copied:
 
 
 class _Owner:
-    """Holds a reply's frame. Neither an ndarray nor a memoryview: numpy would look through those and take the
-    arena itself as the base of a view of a view, and the frame would be released under it."""
+    """Holds a reply's frame, as the bytes that it covers. Neither an ndarray nor a memoryview: numpy would look
+    through those and take the arena itself as the base of a view of a view, and the frame would be released under
+    it."""
 
-    def __init__(self, mapping: Mapping, start: int, frame: ReceivedFrame, outputs: OutputReader) -> None:
+    def __init__(self, mapping: Mapping, start: int, end: int, frame: ReceivedFrame, reader: OutputReader) -> None:
         self._mapping = mapping
         self._frame = frame
-        self._outputs = outputs
-        end = max(tensor.offset + tensor.nbytes for tensor in frame.tensors)
+        self._reader = reader
         self.__array_interface__ = {
             "data": (mapping.address + start, False),
             "shape": (end - start,),
@@ -36,8 +36,8 @@ class _Owner:
 
     def __del__(self) -> None:
         # Runs wherever the garbage collector happens to be, so it takes no lock.
-        self._outputs.released.append(self._frame.id)
-        self._outputs.let_go.append(self._frame.nbytes)
+        self._reader.released.append(self._frame.id)
+        self._reader.let_go.append(self._frame.nbytes)
 
 
 class OutputReader:
@@ -50,7 +50,7 @@ class OutputReader:
         self._mapping = mapping
         self._held = 0
         self.released: deque[int] = deque()
-        self.let_go: deque[int] = deque()
+        self.let_go: deque[int] = deque()  # bytes of views that are gone
 
     def read(self, frame: ReceivedFrame) -> dict[str, np.ndarray]:
         """The tensors of ``frame``, by name."""
@@ -63,15 +63,16 @@ class OutputReader:
             return outputs
         self._held += frame.nbytes
         start = min(tensor.offset for tensor in frame.tensors)
-        memory = np.asarray(_Owner(self._mapping, start, frame, self))
-        return {
-            tensor.name: frame.tensor(index)
-            if tensor.dtype == "string"
-            else memory[tensor.offset - start : tensor.offset - start + tensor.nbytes]
-            .view(view.dtype)
-            .reshape(view.shape)
-            for index, (tensor, view) in enumerate(zip(frame.tensors, frame.views, strict=True))
-        }
+        end = max(tensor.offset + tensor.nbytes for tensor in frame.tensors)
+        memory = np.asarray(_Owner(self._mapping, start, end, frame, self))
+        outputs = {}
+        for index, tensor in enumerate(frame.tensors):
+            array = frame.tensor(index)
+            if tensor.dtype != "string":
+                own = memory[tensor.offset - start : tensor.offset - start + tensor.nbytes]
+                array = own.view(array.dtype).reshape(array.shape)
+            outputs[tensor.name] = array
+        return outputs
 
     def _held_now(self) -> int:
         while self.let_go:

@@ -10,6 +10,7 @@ from neuropod_ope.client.executor import WorkerInfo
 from neuropod_ope.client.handshake import Launch
 from neuropod_ope.errors import HandleClosed
 from neuropod_ope.supervisor.loop import SupervisorLoop
+from neuropod_ope.supervisor.process import WorkerProcess
 
 CLOSE_GRACE_S = 1.0  # what an idle worker gets to exit by itself
 
@@ -22,41 +23,60 @@ class Worker:
         self._name = name
         self._loop = loop
         self._logger = logger
-        self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._process: WorkerProcess | None = None  # the last one started, also while it starts
         self._connection: Connection | None = None
         self._restarts = -1
-        self._closed = False
+        self.closed = False
 
     def connection(self, deadline: float | None) -> Connection:
         """The live connection; a fresh worker is started if the last one has ended.
 
         Raises HandleClosed and what `handshake.connect` raises.
         """
-        with self._lock:
-            if self._closed:
-                raise HandleClosed(f"the worker of model {self._name!r} is closed")
+        with self._starting:
             if self._connection is None or self._connection.ended is not None:
-                self._connection = Connection(self._launch, self._name, self._loop, self._logger, deadline)
+                self._check_open()
+                try:
+                    connection = Connection(
+                        self._launch, self._name, self._loop, self._logger, deadline, self._started
+                    )
+                except Exception:
+                    self._check_open()  # closed while it was starting: that is then why it did not come up
+                    raise
+                self._connection = connection
                 self._restarts += 1
             return self._connection
+
+    def _started(self, process: WorkerProcess) -> None:
+        self._process = process
+        if self.closed:
+            process.kill()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise HandleClosed(f"the worker of model {self._name!r} is closed")
 
     def info(self, platform_version: str) -> WorkerInfo | None:
         """The facts, None before the first start."""
         connection = self._connection
         if connection is None:
             return None
-        return WorkerInfo(
-            connection.process.pid,
-            connection.state,
-            connection.python_version,
-            platform_version,
-            self._restarts,
-        )
+        python_version, pid = connection.python_version, connection.process.pid
+        return WorkerInfo(pid, connection.state, python_version, platform_version, self._restarts)
 
     def close(self) -> None:
-        """End the process. Calls in flight fail."""
-        with self._lock:
-            self._closed = True
-            connection = self._connection
+        """End the process, also one that is still starting, and wait for its end. Calls in flight fail."""
+        self.closed = True
+        connection, process = self._connection, self._process
+        if process is not None and (connection is None or connection.process is not process):
+            process.end(0.0)
         if connection is not None:
             connection.close(CLOSE_GRACE_S)
+
+    def abandon(self) -> None:
+        """Have the process killed, without waiting and without a lock."""
+        self.closed = True
+        process = self._process
+        if process is not None:
+            self._loop.post(process.kill)

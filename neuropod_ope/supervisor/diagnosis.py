@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from neuropod_ope.errors import WorkerDied
 
-_SHOWN_LINES = 20
+_SHOWN_LINES = 30
 
 
 class Death(NamedTuple):

@@ -39,11 +39,18 @@ def worker_environ(environ: Mapping[str, str], allow: Iterable[str], visible_gpu
     locale = kept.get("LC_ALL") or kept.get("LC_CTYPE") or kept.get("LANG") or ""
     if "utf" not in locale.lower():
         kept["LC_ALL"] = "C.UTF-8"
-    ours = [gpu for gpu in kept.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
-    if visible_gpu is None:
-        kept["CUDA_VISIBLE_DEVICES"] = ""
-    elif "CUDA_VISIBLE_DEVICES" not in kept:
-        kept["CUDA_VISIBLE_DEVICES"] = str(visible_gpu)
-    else:
-        kept["CUDA_VISIBLE_DEVICES"] = ours[visible_gpu] if visible_gpu < len(ours) else ""
+    kept["CUDA_VISIBLE_DEVICES"] = _visible_device(kept.get("CUDA_VISIBLE_DEVICES"), visible_gpu)
     return WorkerEnviron(kept, dropped)
+
+
+def _visible_device(ours: str | None, wanted: int | None) -> str:
+    if wanted is None:
+        return ""
+    if ours is None:
+        return str(wanted)
+    devices = [device for device in ours.split(",") if device]
+    if wanted < len(devices):
+        return devices[wanted]
+    if wanted == 0:  # the default: a GPU if there is one
+        return ""
+    raise ValueError(f"visible_gpu={wanted}, but this application sees {len(devices)} GPU(s): {ours!r}")

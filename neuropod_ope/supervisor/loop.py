@@ -1,6 +1,7 @@
 """The supervisor's thread: one per runtime, it waits for descriptors and calls back.
 
-It does nothing per call of a model, so it costs nothing while workers are well; its callbacks never block.
+It does nothing per call of a model, so it costs nothing while workers are well. Callbacks are short; the longest is a
+log handler of the application that takes its time over a line that a model printed.
 """
 
 from __future__ import annotations
@@ -11,14 +12,25 @@ import selectors
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
+
+from neuropod_ope.errors import HandleClosed
 
 _log = logging.getLogger("neuropod_ope.supervisor")
+_PIPE_BYTES = 65536  # a pipe of wake-ups holds no more
+
+
+class Endable(Protocol):
+    """A process under supervision."""
+
+    def end(self, grace_s: float) -> None: ...
 
 
 class SupervisorLoop:
     """Descriptors and what to do when they become readable. Thread-safe.
 
-    The thread is started by the first ``watch`` and ended by ``close``.
+    The thread is started by the first ``call`` and ended by ``close``. All watching and unwatching happens in that
+    thread, so a descriptor that is closed there cannot be mistaken for a later one of the same number.
     """
 
     def __init__(self) -> None:
@@ -29,65 +41,80 @@ class SupervisorLoop:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self.processes: set[Endable] = set()  # that have not been reaped yet; `close` ends them
 
     def watch(self, fd: int, callback: Callable[[], None]) -> None:
-        """Call ``callback`` in the supervisor's thread whenever ``fd`` is readable or hung up."""
-        self.call(lambda: self._register(fd, callback))
-
-    def _register(self, fd: int, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever ``fd`` is readable or hung up. Only from the supervisor's thread."""
         self._selector.register(fd, selectors.EVENT_READ, callback)
 
     def unwatch(self, fd: int) -> None:
-        """Stop watching. Only from the supervisor's thread."""
-        self._selector.unregister(fd)
+        """Stop watching, if it is watched. Only from the supervisor's thread."""
+        if fd in self._selector.get_map():
+            self._selector.unregister(fd)
 
     def call(self, command: Callable[[], None]) -> None:
-        """Run ``command`` in the supervisor's thread soon."""
+        """Run ``command`` in the supervisor's thread soon. Raises HandleClosed after ``close``."""
         with self._lock:
             if self._closed:
-                return
+                raise HandleClosed("this runtime is closed: make another one")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="neuropod-supervisor", daemon=True)
                 self._thread.start()
-            self._commands.append(command)
-            self._wake()
+            self.post(command)
 
-    def _wake(self) -> None:
+    def post(self, command: Callable[[], None]) -> None:
+        """The same without a lock, for finalizers, which run in any thread; forgotten where no thread runs."""
+        self._commands.append(command)
         try:
             os.write(self._wake_write, b"\0")
-        except BlockingIOError:
-            pass  # many wake-ups are pending already
+        except OSError:
+            pass  # many wake-ups are pending already, or the loop is closed
 
     def _run(self) -> None:
         while not self._closed:
             for key, _ in self._selector.select():
-                if key.fileobj not in self._selector.get_map():
-                    continue  # a callback before this one stopped watching it
-                try:
-                    key.data()
-                except Exception:  # a bug in one worker's callback must not end the supervision of the others
-                    _log.exception("a supervisor callback failed")
-        self._selector.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+                # A callback before this one may have stopped watching it.
+                if self._selector.get_map().get(key.fileobj) is key:
+                    self._guarded(key.data)
+        self._close_descriptors()
 
     def _run_commands(self) -> None:
-        os.read(self._wake_read, 4096)
+        os.read(self._wake_read, _PIPE_BYTES)
         while self._commands:
-            self._commands.popleft()()
+            self._guarded(self._commands.popleft())
+
+    def _guarded(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception:  # a bug in one worker's callback must not end the supervision of the others
+            _log.exception("a supervisor callback failed")
 
     def close(self) -> None:
-        """End the thread and wait for it; nothing is watched any more."""
+        """End all processes, then the thread, and wait for both. Idempotent."""
+        for process in list(self.processes):
+            process.end(0.0)
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             thread = self._thread
-            if thread is not None:
-                self._wake()
-        if thread is None:
-            self._selector.close()
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-        elif thread is not threading.current_thread():
+            if thread is None:
+                self._close_descriptors()
+                return
+            self.post(lambda: None)
+        if thread is not threading.current_thread():
             thread.join()
+
+    def forget(self) -> None:
+        """In a forked child of the application: the thread stayed with the parent."""
+        self._closed = True
+        self._thread = None
+        self._lock = threading.Lock()
+        self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
+        self._selector.close()
+        os.close(self._wake_read)
+        # Nobody writes to a number that may be another file's by now.
+        fd, self._wake_write = self._wake_write, -1
+        os.close(fd)

@@ -7,6 +7,7 @@ Never: a shell, fork without exec, a signal handler, ``waitpid`` for anybody els
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -26,13 +27,16 @@ from neuropod_ope.supervisor.output import OutputPipe
 
 _WORKER_PROGRAM = Path(neuropod_worker.__file__).parent / "__main__.py"
 _STDERR_LINES = 50
+_KILLED_S = 10.0  # for the kernel to end a process that got SIGKILL; longer only where it hangs in the kernel
 
+_log = logging.getLogger("neuropod_ope.supervisor")
+
+# Processes of this process, also those about to be started: a child that the application forks in that moment must
+# close its copies of our ends. They would keep the worker alive when we die, and hide its death from us.
 _all: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()
 
 
 def _forget_in_forked_child() -> None:
-    # A child of the application that kept our ends open would keep the workers alive when we die, and would
-    # hide their death from us. The workers stay the parent's.
     for process in list(_all):
         process.forget()
 
@@ -61,49 +65,62 @@ class WorkerProcess:
         self._on_death = on_death
         self._ended = threading.Event()
         self._lock = threading.Lock()  # around signals and the reaping, so that no signal hits a reused pid
-        self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
-        self.death: Death | None = None
+        self._reaped = False
         self._forgotten = False
-        self.inherited: list[int] = []  # descriptors of our owner that a forked child must close, too
+        self._socket_watched = False
+        self.death: Death | None = None
+        self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
+        self._popen: subprocess.Popen[bytes] | None = None
+        self.inherited: list[int] = []  # more descriptors that a forked child must close
+        self._descriptors: list[int] = []
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as child_ends:
 
-        self.socket, theirs = socket.socketpair()
-        self.lifeline, self._lifeline_held = os.pipe2(os.O_CLOEXEC)
-        stdout, their_stdout = os.pipe2(os.O_CLOEXEC)
-        stderr, their_stderr = os.pipe2(os.O_CLOEXEC)
-        self._descriptors = [self._lifeline_held, stdout, stderr]
-        command = [str(python), "-I", str(_WORKER_PROGRAM), "serve", str(theirs.fileno())]
-        try:
-            self._popen = subprocess.Popen(
-                command + [str(folder) for folder in support],
-                stdin=subprocess.DEVNULL,
-                stdout=their_stdout,
-                stderr=their_stderr,
-                pass_fds=(theirs.fileno(),),
-                env=dict(environ),
-                start_new_session=True,
-            )
-        except OSError as error:
-            for fd in (self.lifeline, *self._descriptors):
-                os.close(fd)
-            self.socket.close()
-            raise LoadError(f"cannot start a worker with {python}: {error}") from None
-        finally:
-            theirs.close()
-            os.close(their_stdout)
-            os.close(their_stderr)
-        self.pid = self._popen.pid
-        _all.add(self)
-        self._outputs = (
-            OutputPipe(stdout, logger.info),
-            OutputPipe(stderr, self._stderr_line(logger)),
-        )
-        for output in self._outputs:
-            self._watch_output(output)
-        self._pidfd: int | None = None
-        if not portable:
-            self._pidfd = os.pidfd_open(self.pid)
-            self._descriptors.append(self._pidfd)
-            loop.watch(self._pidfd, self._reap)
+            def output_pipe() -> tuple[int, int]:
+                ours, theirs = os.pipe2(os.O_CLOEXEC)
+                undo.callback(os.close, ours)
+                child_ends.callback(os.close, theirs)
+                return ours, theirs
+
+            self.socket, their_socket = socket.socketpair()
+            undo.callback(self.socket.close)
+            child_ends.callback(their_socket.close)
+            self.lifeline, lifeline_held = os.pipe2(os.O_CLOEXEC)
+            undo.callback(os.close, self.lifeline)
+            undo.callback(os.close, lifeline_held)
+            stdout, their_stdout = output_pipe()
+            stderr, their_stderr = output_pipe()
+            self._descriptors += [lifeline_held, stdout, stderr]
+            _all.add(self)
+            command = [str(python), "-I", str(_WORKER_PROGRAM), "serve", str(their_socket.fileno())]
+            try:
+                self._popen = subprocess.Popen(
+                    command + [str(folder) for folder in support],
+                    stdin=subprocess.DEVNULL,
+                    stdout=their_stdout,
+                    stderr=their_stderr,
+                    pass_fds=(their_socket.fileno(),),
+                    env=dict(environ),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise LoadError(f"cannot start a worker with {python}: {error}") from None
+            self.pid = self._popen.pid
+            undo.callback(self._end_unsupervised)
+            self._pidfd = None if portable else os.pidfd_open(self.pid)
+            if self._pidfd is not None:
+                self._descriptors.append(self._pidfd)
+                undo.callback(os.close, self._pidfd)
+            self._outputs = (OutputPipe(stdout, logger.info), OutputPipe(stderr, self._stderr_line(logger)))
+            loop.call(self._watch)
+            loop.processes.add(self)
+            undo.pop_all()
+
+    def _end_unsupervised(self) -> None:
+        """Undo a start that nobody watches yet."""
+        assert self._popen is not None
+        self._forgotten = True
+        self._kill_group()
+        self._popen.wait()
 
     def _stderr_line(self, logger: logging.Logger) -> Callable[[str], None]:
         def on_line(line: str) -> None:
@@ -112,16 +129,25 @@ class WorkerProcess:
 
         return on_line
 
-    def _watch_output(self, output: OutputPipe) -> None:
+    # ---- in the supervisor's thread
+
+    def _watch(self) -> None:
+        for output in self._outputs:
+            self._loop.watch(output.fd, self._output_reader(output))
+        if self._pidfd is not None:
+            self._loop.watch(self._pidfd, self._reap)
+
+    def _output_reader(self, output: OutputPipe) -> Callable[[], None]:
         def read() -> None:
             if not output.read():
                 self._loop.unwatch(output.fd)  # closed by the model: readable for ever
 
-        self._loop.watch(output.fd, read)
+        return read
 
-    def watch_socket(self) -> None:
-        """From now on (the handshake is over) the end of the socket means death."""
-        self._loop.watch(self.socket.fileno(), self._socket_ended)
+    def _watch_socket(self) -> None:
+        if self.death is None and not self._socket_watched:
+            self._socket_watched = True
+            self._loop.watch(self.socket.fileno(), self._socket_ended)
 
     def _socket_ended(self) -> None:
         self._loop.unwatch(self.socket.fileno())
@@ -130,31 +156,40 @@ class WorkerProcess:
             self._reap()
 
     def _reap(self) -> None:
-        """In the supervisor's thread, when the process has ended or has been killed."""
+        """The process has ended, or got SIGKILL."""
+        for output in self._outputs:
+            self._loop.unwatch(output.fd)
         with self._lock:
             self._kill_group()  # what the model forked; the unreaped leader keeps the group's number ours
+            returncode: int | None = None
             try:
                 _, status = os.waitpid(self.pid, 0)
                 returncode = os.waitstatus_to_exitcode(status)
             except ChildProcessError:
-                returncode = None  # the host ignores SIGCHLD or reaped our child; its status is lost
-            self._popen.returncode = 0 if returncode is None else returncode
-            for output in self._outputs:
-                output.read_rest()
-            self.death = Death(self.pid, returncode, tuple(self._stderr))
-        self._release()
-        self._ended.set()
-        self._on_death(self.death)
-
-    def _release(self) -> None:
-        for fd in [*self._descriptors, self.socket.fileno()]:
-            try:
-                self._loop.unwatch(fd)
-            except KeyError:
-                pass  # not watched: the lifeline, or a socket that ended before
-            if fd != self.socket.fileno():
-                os.close(fd)
+                pass  # the host ignores SIGCHLD or reaped our child; its status is lost
+            self._reaped = True
+        for output in self._outputs:
+            output.read_rest()
+        assert self._popen is not None
+        self._popen.returncode = 0 if returncode is None else returncode
+        self.death = Death(self.pid, returncode, tuple(self._stderr))
+        for fd in (*self._descriptors, self.socket.fileno()):
+            self._loop.unwatch(fd)
+        descriptors, self._descriptors = self._descriptors, []
+        for fd in descriptors:
+            os.close(fd)
         self.socket.close()
+        try:
+            self._on_death(self.death)
+        finally:
+            self._loop.processes.discard(self)
+            self._ended.set()
+
+    # ---- from any thread
+
+    def watch_socket(self) -> None:
+        """From now on (the handshake is over, or has failed) the end of the socket means death."""
+        self._loop.call(self._watch_socket)
 
     def _kill_group(self) -> None:
         try:
@@ -165,26 +200,25 @@ class WorkerProcess:
     def kill(self) -> None:
         """SIGKILL to the worker and all that it forked. The death is reported as always."""
         with self._lock:
-            if self.death is None and not self._forgotten:
+            if not self._reaped and not self._forgotten:
                 self._kill_group()
 
-    def wait_ended(self, seconds: float) -> bool:
-        """True if the process ended and was reaped within ``seconds``."""
-        return self._ended.wait(seconds)
-
-    def end(self, grace: float) -> None:
-        """Wait ``grace`` seconds for it to end by itself, then kill it. Returns when it was reaped."""
-        if self._forgotten:
+    def end(self, grace_s: float) -> None:
+        """Wait ``grace_s`` seconds for it to end by itself, then kill it. Returns when it was reaped; a process that
+        the kernel does not end is logged and left to it."""
+        if self._forgotten or self._ended.wait(grace_s):
             return
-        if not self.wait_ended(grace):
-            self.kill()
-            self.wait_ended(5.0)
+        self.kill()
+        if not self._ended.wait(_KILLED_S):
+            _log.error("worker %d got SIGKILL and has not ended after %s s", self.pid, _KILLED_S)
 
     def forget(self) -> None:
         """In a forked child of the application: this process is the parent's."""
         self._forgotten = True
-        self._popen.returncode = 0  # not our child, so nothing to warn of
-        if self.death is None:
-            for fd in (*self._descriptors, *self.inherited):
-                os.close(fd)
-            self.socket.close()
+        if self._popen is not None:
+            self._popen.returncode = 0  # not our child, so nothing to warn of
+        for fd in (*self._descriptors, *self.inherited):
+            os.close(fd)
+        self._descriptors = []
+        self.inherited = []
+        self.socket.close()

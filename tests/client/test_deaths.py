@@ -6,14 +6,18 @@ import os
 import pickle
 import signal
 import threading
+import time
 
 import numpy as np
 import psutil
 import pytest
+from loaders import WAYS, Loader
 
 from neuropod_ope import HandleClosed, InferTimeout, ModelError, ProtocolViolation, WorkerDied
 from neuropod_ope.client.connection import Connection
 from neuropod_ope.client.handshake import Launch
+from neuropod_worker.wire import messages as m
+from neuropod_worker.wire.codec import encode
 
 pytestmark = pytest.mark.workers
 
@@ -39,10 +43,10 @@ def load(data_dir):
         if order.startswith("fork"):
             if os.fork() == 0:
                 time.sleep(1000)
-        if order == "junk":
+        if order.startswith("say"):
             import gc
             server = next(thing for thing in gc.get_objects() if type(thing).__name__ == "Server")
-            server._replies.put(b"junk")
+            server._replies.put(bytes.fromhex(order[4:]))
             server._reply_bell.ring()
             time.sleep(1000)
         if order == "close descriptors":
@@ -57,9 +61,11 @@ def load(data_dir):
 INPUTS = {**NUMBERS, "flag": ("string", None)}
 
 
-@pytest.fixture
-def model(load_out_of_process):
-    return load_out_of_process(OBEDIENT, INPUTS, OUT)
+@pytest.fixture(params=["worker", "worker, portable twins"])
+def model(request, tmp_path):
+    loader = Loader(tmp_path, **WAYS[request.param])
+    with loader.runtime:
+        yield loader(OBEDIENT, INPUTS, OUT)
 
 
 def works(model):
@@ -142,15 +148,105 @@ def wait_for(path):
         os.sched_yield()
 
 
-def test_a_worker_that_cannot_boot_says_why(load_out_of_process, tmp_path):
-    false = tmp_path / "python"
-    false.write_text("#!/bin/sh\necho 'no python here' >&2\nexit 9\n")
-    false.chmod(0o755)
+@pytest.mark.parametrize("portable", [False, True])
+def test_a_worker_that_cannot_boot_says_why(load_out_of_process, tmp_path, portable):
+    false = program(tmp_path, "echo 'no python here' >&2; exit 9")
     with pytest.raises(WorkerDied, match="no python here") as caught:
-        Connection(
-            Launch(false, (), dict(os.environ)), "m", load_out_of_process.runtime._loop, logging.getLogger(), None
-        )
+        connect(load_out_of_process, false, portable=portable)
     assert caught.value.exit_code == 9
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_a_worker_that_does_not_start_in_time_is_a_timeout(load_out_of_process, tmp_path, portable):
+    with pytest.raises(InferTimeout, match="did not start in time"):
+        connect(load_out_of_process, program(tmp_path, "sleep 1000"), portable=portable, timeout=0.2)
+
+
+def program(tmp_path, script):
+    path = tmp_path / "python"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def connect(loader, python, portable, timeout=None):
+    launch = Launch(python, (), dict(os.environ), portable=portable)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    return Connection(launch, "m", loader.runtime._loop, logging.getLogger(), deadline, lambda process: None)
+
+
+def test_close_during_a_start_does_not_wait_for_it(load_out_of_process, tmp_path):
+    started = tmp_path / "started"
+    code = f"import time\nopen({str(started)!r}, 'w').close()\ntime.sleep(1000)\n"
+    model = load_out_of_process(code, NUMBERS, OUT, lazy=True)
+    caught = []
+
+    def load():
+        try:
+            model.load()
+        except HandleClosed as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    wait_for(started)
+    model.close()
+    thread.join()
+    assert len(caught) == 1
+    with pytest.raises(HandleClosed):
+        model.infer({"x": [1.0]})
+
+
+def test_any_number_of_calls_may_time_out_behind_a_busy_one(model, tmp_path):
+    started, release = tmp_path / "started", tmp_path / "release"
+    slow = load_slow(model, started, release)
+    wait_for(started)
+    outcomes = []
+
+    def call():
+        try:
+            outcomes.append(model.infer({"x": [1.0]}, timeout=0.05))
+        except Exception as error:
+            outcomes.append(type(error))
+
+    threads = [threading.Thread(target=call) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    release.touch()
+    slow["thread"].join()
+    assert slow["answer"] == [2.0]
+    assert outcomes == [InferTimeout] * 50
+    assert works(model)
+    assert model.workers[0].restarts == 0
+
+
+def test_calls_that_a_dying_worker_had_not_begun_are_answered_by_the_next(model, tmp_path):
+    started, release = tmp_path / "started", tmp_path / "release"
+    slow = load_slow(model, started, release)
+    wait_for(started)
+    answers = []
+    hang = threading.Thread(target=lambda: answers.append(outcome(model, f"touch {tmp_path / 'hang'}", 1.0)))
+    hang.start()
+    while model.workers and psutil.Process(model.workers[0].pid).status() == "zombie":
+        pass
+    others = [threading.Thread(target=lambda: answers.append(outcome(model, "", None))) for _ in range(5)]
+    for thread in others:
+        thread.start()
+    release.touch()
+    for thread in [slow["thread"], hang, *others]:
+        thread.join()
+    assert answers.count("answered") == 5
+    assert answers.count("InferTimeout") == 1
+
+
+def outcome(model, flag, timeout):
+    try:
+        model.infer({"x": [1.0], "flag": flag}, timeout=timeout)
+        return "answered"
+    except Exception as error:
+        return type(error).__name__
 
 
 def test_a_worker_killed_while_loading_says_so(load_out_of_process):
@@ -180,7 +276,7 @@ def test_a_timeout_of_a_queued_call_does_not_kill_anothers_work(model, tmp_path)
     started, release = tmp_path / "started", tmp_path / "release"
     slow = load_slow(model, started, release)
     wait_for(started)
-    with pytest.raises(InferTimeout, match="not been started and was cancelled"):
+    with pytest.raises(InferTimeout, match="busy with another call, and was cancelled"):
         slow["model"].infer({"x": [1.0]}, timeout=0.05)
     release.touch()
     slow["thread"].join()
@@ -202,20 +298,33 @@ def load_slow(model, started, release):
 
 
 OBEDIENT = OBEDIENT.replace(
-    '        if order == "junk":',
+    '        if order.startswith("say"):',
     """        if order.startswith("wait"):
             _, started, release = order.split()
             open(started, "w").close()
             while not os.path.exists(release):
                 time.sleep(0.001)
-        if order == "junk":""",
+        if order.startswith("say"):""",
 )
 
 
-def test_a_worker_that_breaks_the_protocol_is_killed_and_replaced(model):
+# What a worker may not say to a client that waits for the result of request 2.
+FORBIDDEN = {
+    "junk": b"junk",
+    "a handshake": encode(m.Refused(m.PROTOCOL_VERSION, "why")),
+    "a request": encode(m.Cancel(1, 1, 2, 0, (), ())),
+    "another's reply": encode(m.Unloaded(1, 1, 2, 0, (), (), 0, 0, 0, 0)),
+    "an unknown request": encode(m.Failed(1, 1, 99, 0, (), (), 0, 0, 0, 0, m.MODEL, "", "", "")),
+    "an unknown frame": encode(m.Result(1, 1, 2, 0, (), (), 0, 0, 0, 0, 77, None)),
+    "a release of what was not lent": encode(m.Failed(1, 1, 2, 0, (55,), (), 0, 0, 0, 0, m.MODEL, "", "", "")),
+}
+
+
+@pytest.mark.parametrize("message", FORBIDDEN.values(), ids=FORBIDDEN)
+def test_a_worker_that_breaks_the_protocol_is_killed_and_replaced(model, message):
     pid = model.workers[0].pid
-    with pytest.raises(ProtocolViolation, match="4 bytes"):
-        model.infer({"x": [1.0], "flag": "junk"})
+    with pytest.raises(ProtocolViolation):
+        model.infer({"x": [1.0], "flag": "say " + message.hex()})
     assert works(model)
     assert not psutil.pid_exists(pid)
 

@@ -195,7 +195,13 @@ def load(data_dir):
 
 @pytest.mark.parametrize(
     ("kind", "remote_type"),
-    [("plain", "KeyError"), ("huge", "ValueError"), ("strange", "Strange"), ("letters", "ValueError")],
+    [
+        ("plain", "KeyError"),
+        ("huge", "ValueError"),
+        ("strange", "Strange"),
+        ("letters", "ValueError"),
+        ("exit", "SystemExit"),
+    ],
 )
 def test_the_models_own_exception_arrives_with_its_traceback_and_the_model_goes_on(load, kind, remote_type):
     model = load(RAISES, {"kind": ("string", ())}, {"kind": ("string", ())})

@@ -20,38 +20,44 @@ from neuropod_worker.failure import failure_of
 from neuropod_worker.package import read_package
 from neuropod_worker.shm import channel, control
 from neuropod_worker.shm.arena import Arena, SharedMemoryExhausted
-from neuropod_worker.shm.doorbell import PipeDoorbell, SemaphoreDoorbell
+from neuropod_worker.shm.doorbell import DOORBELLS, PipeDoorbell, SemaphoreDoorbell
 from neuropod_worker.shm.frames import ReceivedFrame, ReceivingFrames, SendingFrames, drain
 from neuropod_worker.shm.libc import libc_name
 from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.shm.waiting import WAIT_SLICE_S, AdaptiveWait
 from neuropod_worker.wire import messages as m
 from neuropod_worker.wire.codec import ProtocolViolation, decode, encode
-from neuropod_worker.wire.conversation import MODEL, step
+from neuropod_worker.wire.conversation import CONNECTION, MODEL, step
 
 _RECHECKED_PER_CALL = 8  # kept frames that are looked at after each call
 
 
 def greet(sock: socket.socket) -> "Optional[Server]":
     """Take Hello, map what came with it and answer. None if this worker cannot serve this client."""
-    hello, descriptors = channel.receive(sock)
-    if type(hello) is not m.Hello:
-        raise ProtocolViolation("the first message is {}, expected Hello".format(type(hello).__name__))
-    if hello.libc != libc_name():
-        reason = "the client runs on {}, the worker on {}: a semaphore is not the same there".format(
-            hello.libc, libc_name()
-        )
-        channel.send(sock, m.Refused(m.PROTOCOL_VERSION, reason))
+    try:
+        hello, received = channel.receive(sock)
+        state = step(CONNECTION, "started", type(hello))
+        descriptors = dict(zip(channel.HELLO_DESCRIPTORS + channel.PIPE_DESCRIPTORS, received))
+        if hello.doorbell not in DOORBELLS:
+            raise ProtocolViolation("there is no doorbell {!r}, only {}".format(hello.doorbell, DOORBELLS))
+        if hello.doorbell == "semaphore" and hello.libc != libc_name():
+            message = "the client runs on {}, the worker on {}: a semaphore is not the same there"
+            raise ProtocolViolation(message.format(hello.libc, libc_name()))
+        lifeline.arm(hello.lifeline, descriptors["lifeline"])
+        server = Server(hello, descriptors)
+    except ProtocolViolation as violation:
+        channel.send(sock, m.Refused(m.PROTOCOL_VERSION, str(violation)))
         return None
-    lifeline.arm(hello.lifeline, descriptors[3])
-    server = Server(hello, descriptors)
-    for fd in descriptors[:2]:
-        os.close(fd)  # mapped; the reply arena's descriptor stays open for growing
-    channel.send(
-        sock,
-        m.Welcome(m.PROTOCOL_VERSION, hello.incarnation, os.getpid(), platform.python_version(), np.__version__),
-    )
-    server.socket = sock  # open until the process ends: its end is how the client learns of our death
+    for name in ("control", "request arena"):
+        os.close(descriptors[name])  # mapped; that of the reply arena stays open for growing
+    step(CONNECTION, state, m.Welcome)
+    python_version = platform.python_version()
+    channel.send(sock, m.Welcome(m.PROTOCOL_VERSION, hello.incarnation, os.getpid(), python_version, np.__version__))
+    # Open until this process ends: its end is how the client learns of our death. So no child may hold it open.
+    server.socket = sock
+    sock.set_inheritable(False)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=sock.close)
     return server
 
 
@@ -74,23 +80,23 @@ _NOT_KEPT = max(_reference_counts(ReceivedFrame(0, (), (np.zeros(1),), 0)))
 class Server:
     """One incarnation of a worker."""
 
-    def __init__(self, hello: m.Hello, descriptors: List[int]) -> None:
-        control_segment = Mapping(descriptors[0], control.CONTROL_SIZE)
+    def __init__(self, hello: m.Hello, descriptors: Dict[str, int]) -> None:
+        control_segment = Mapping(descriptors["control"], control.CONTROL_SIZE)
         control.check_header(control_segment)
-        reply_memory = Mapping(descriptors[2], hello.arena_size)
+        reply_memory = Mapping(descriptors["reply arena"], hello.arena_size)
         self._incarnation = hello.incarnation
         self._requests = control.request_mailbox(control_segment)
         self._replies = control.reply_mailbox(control_segment)
         self._stats = control.StatsWriter(control_segment, os.getpid())
         if hello.doorbell == "pipe":
-            request_bell: Any = PipeDoorbell(descriptors[4], descriptors[5])
-            self._reply_bell: Any = PipeDoorbell(descriptors[6], descriptors[7])
+            request_bell: Any = PipeDoorbell(descriptors["request bell read"], descriptors["request bell write"])
+            self._reply_bell: Any = PipeDoorbell(descriptors["reply bell read"], descriptors["reply bell write"])
         else:
             request_bell = SemaphoreDoorbell(control_segment, control.REQUEST_BELL, create=False)
             self._reply_bell = SemaphoreDoorbell(control_segment, control.REPLY_BELL, create=False)
         self._wait = AdaptiveWait(request_bell)
-        self._inputs = ReceivingFrames(Mapping(descriptors[1], hello.arena_size))
-        self._outputs = SendingFrames(Arena(descriptors[2], hello.arena_size), reply_memory)
+        self._inputs = ReceivingFrames(Mapping(descriptors["request arena"], hello.arena_size))
+        self._outputs = SendingFrames(Arena(descriptors["reply arena"], hello.arena_size), reply_memory)
         self._models: Dict[int, LoadedModel] = {}
         self._states: Dict[int, str] = {}
         self._queue: Deque[Tuple[Any, int]] = deque()
@@ -103,14 +109,15 @@ class Server:
         self._stats.show(control.WAITING, monotonic_ns())
         while True:
             while not self._queue:
-                self._receive(self._wait.wait_rung(WAIT_SLICE_S))
-            self._receive(False)
+                self._wait.wait_rung(WAIT_SLICE_S)
+                self._receive()
+            self._receive()
             message, received = self._queue.popleft()
             if type(message) is m.Shutdown:
                 return
             self._handle(message, received)
 
-    def _receive(self, rung: bool) -> None:
+    def _receive(self) -> None:
         """Read all messages that are there; Cancel acts at once on what is queued."""
         while True:
             taken = self._requests.take()

@@ -88,15 +88,10 @@ class Mailbox:
     # ---- the writer's half
 
     @property
-    def taken(self) -> int:
-        """How many messages the reader says it has taken."""
-        return self._taken_word[0]
-
-    @property
     def full(self) -> bool:
         if self.written - self._known_taken < SLOTS:
             return False
-        self._known_taken = self.taken
+        self._known_taken = self._taken_word[0]
         if not 0 <= self.written - self._known_taken <= SLOTS:
             raise ProtocolViolation(
                 "the reader says it took {} messages of {}".format(self._known_taken, self.written)

@@ -13,7 +13,7 @@ from typing import Any, Optional
 from neuropod_worker.shm.libc import keeping_gil, raise_errno, releasing_gil
 from neuropod_worker.shm.mapping import Mapping
 
-BELL_SIZE = 64  # bytes in the control segment; a sem_t has 32 on 64-bit glibc and musl
+DOORBELLS = ("semaphore", "pipe")
 
 
 class _Timespec(ctypes.Structure):
@@ -69,27 +69,33 @@ class PipeDoorbell:
         os.set_blocking(write_end, False)
 
     def ring(self) -> None:
+        end = self._write_end
+        if end is None:
+            return  # closed: nobody waits any more
         try:
-            os.write(self._write_end, b"\0")  # type: ignore[arg-type]
+            os.write(end, b"\0")
         except BlockingIOError:
             pass  # thousands of rings are waiting already: the peer is awake or dead
-        except TypeError:
-            pass  # closed meanwhile by another thread: nobody waits any more
 
     def try_wait(self) -> bool:
+        end = self._read_end
+        if end is None:
+            return False
         try:
-            return bool(os.read(self._read_end, 1))  # type: ignore[arg-type]
-        except (BlockingIOError, TypeError):
+            return bool(os.read(end, 1))
+        except BlockingIOError:
             return False
 
     def wait(self, seconds: float) -> bool:
-        if self._read_end is None:
+        end = self._read_end
+        if end is None:
             return False
-        select.select([self._read_end], [], [], seconds)
+        select.select([end], [], [], seconds)
         return self.try_wait()
 
     def close(self) -> None:
-        for end in (self._read_end, self._write_end):
+        ends = (self._read_end, self._write_end)
+        self._read_end = self._write_end = None
+        for end in ends:
             if end is not None:
                 os.close(end)
-        self._read_end = self._write_end = None

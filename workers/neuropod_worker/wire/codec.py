@@ -17,7 +17,6 @@ class ProtocolViolation(NeuropodError):
     """The peer said something that the protocol does not allow. The worker involved is killed."""
 
 
-_UINT64_MAX = 2**64 - 1
 _Check = Callable[[Any], Any]
 
 

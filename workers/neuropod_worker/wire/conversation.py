@@ -1,6 +1,7 @@
 """Who may say what when: one table for each thing that lives. A missing key is the violation.
 
-`docs/protocol.md` shows these tables; both sides walk them, so the diagrams cannot drift from the code.
+`docs/protocol.md` shows these tables. Both sides walk the handshake of CONNECTION, the client walks REQUEST, the
+worker walks MODEL, so the diagrams cannot drift from the code.
 """
 
 from typing import Any, Dict, Tuple

@@ -215,6 +215,8 @@ class Cancelled(NamedTuple):
     replied: int
 
 
+REPLIES = frozenset({Loaded, Result, Failed, Unloaded, Cancelled})
+
 # What a Failed is about: the model's own exception, a tensor against its spec, the package, the load, memory.
 MODEL, SPEC, PACKAGE, LOAD, MEMORY = FAILURES = ("model", "spec", "package", "load", "memory")
 

@@ -1,0 +1,44 @@
+"""Arguments that make no sense are errors at once: a typo in a policy must not fail open."""
+
+import pytest
+
+from neuropod_ope import HandleClosed, Runtime
+
+
+@pytest.mark.parametrize(
+    ("policy", "error", "says"),
+    [
+        ({"build": "Never"}, ValueError, "build must be one of 'if-missing', 'never', not 'Never'"),
+        ({"build": False}, ValueError, "build must be one of"),
+        ({"segment": "file"}, ValueError, "segment must be one of"),
+        ({"environ_allow": "MODEL_*"}, TypeError, "environ_allow must be a list"),
+        ({"allow_source": "numpy"}, TypeError, "allow_source must be a list"),
+    ],
+)
+def test_a_policy_that_is_none_is_refused(policy, error, says):
+    with pytest.raises(error, match=says):
+        Runtime(**policy)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"visible_gpu": "0"}, "visible_gpu must be the index"),
+        ({"visible_gpu": -1}, "visible_gpu must be the index"),
+        ({"timeout": "3"}, "timeout='3'"),
+        ({"timeout": 0}, "timeout=0"),
+        ({"timeout": 1, "out_of_process": False}, "needs a model that runs out of process"),
+        ({"out_of_process": "yes"}, "out_of_process must be one of None, True, False, not 'yes'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_anything_is_started(tmp_path, options, says):
+    with Runtime(cache_dir=tmp_path) as runtime, pytest.raises(ValueError, match=says):
+        runtime.load(tmp_path / "any", **options)
+
+
+def test_a_closed_runtime_says_so(tmp_path):
+    runtime = Runtime(cache_dir=tmp_path)
+    runtime.close()
+    runtime.close()
+    with pytest.raises(HandleClosed, match="this runtime is closed"):
+        runtime.load(tmp_path / "any")
