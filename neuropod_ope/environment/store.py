@@ -69,7 +69,7 @@ class Store:
                 # What lies there can only be an environment whose interpreter is gone.
                 shutil.rmtree(final, ignore_errors=True)
                 staged.rename(final)
-            except BaseException:
+            except BaseException:  # undo, then re-raise
                 shutil.rmtree(staged, ignore_errors=True)
                 raise
         return final
