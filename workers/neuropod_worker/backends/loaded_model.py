@@ -7,7 +7,7 @@ import numpy as np
 
 from neuropod_worker.backends.backend import Backend, LoadOptions
 from neuropod_worker.errors import PackageError, SpecError
-from neuropod_worker.package.reader import Package
+from neuropod_worker.package.package import Package
 from neuropod_worker.problem.checks import Arrays, check_outputs, select_outputs
 
 # Imported on first use: only a model of the platform pays for its framework.

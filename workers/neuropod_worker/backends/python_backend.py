@@ -11,7 +11,7 @@ from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
 from neuropod_worker.backends.code_scope import CodeScope, hide_lingering
 from neuropod_worker.errors import LoadError, PackageError
 from neuropod_worker.package.config import PLATFORM_CONFIG, read_json
-from neuropod_worker.package.reader import Package
+from neuropod_worker.package.package import Package
 from neuropod_worker.problem.checks import Arrays
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
 from neuropod_worker.errors import LoadError, PackageError, SpecError
 from neuropod_worker.package.fingerprint import file_sha256
-from neuropod_worker.package.reader import Package
+from neuropod_worker.package.package import Package
 from neuropod_worker.problem.checks import Arrays
 
 try:
