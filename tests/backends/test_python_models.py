@@ -23,10 +23,7 @@ def test_a_model_is_called_with_its_inputs_by_keyword(tmp_path):
 
 
 def test_inputs_may_be_missing_and_names_need_not_be_identifiers(tmp_path):
-    specs = [
-        {"name": "a b", "dtype": "float32", "shape": None},
-        {"name": "class", "dtype": "float32", "shape": None},
-    ]
+    specs = [{"name": "a b", "dtype": "float32", "shape": None}, {"name": "class", "dtype": "float32", "shape": None}]
     package = python_package(tmp_path, {"main.py": returning("dict(y=np.float32([len(inputs)]))")}, input_spec=specs)
     model = load_model(package)
     assert model.infer({})["y"] == [0]
@@ -132,11 +129,7 @@ def test_the_models_own_exception_propagates_raw(tmp_path):
         ({"main.py": "import no_such_thing"}, LoadError, "No module named 'no_such_thing'"),
         ({"main.py": "def load("}, LoadError, "SyntaxError"),
         ({"main.py": "raise SystemExit(3)"}, LoadError, "cannot be imported: SystemExit: 3"),
-        (
-            {"main.py": "def load(data): raise RuntimeError('no weights')"},
-            LoadError,
-            "RuntimeError: no weights",
-        ),
+        ({"main.py": "def load(data): raise RuntimeError('no weights')"}, LoadError, "RuntimeError: no weights"),
     ],
 )
 def test_a_model_that_cannot_be_loaded_says_why_and_leaves_no_trace(tmp_path, files, error, message):

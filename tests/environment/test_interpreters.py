@@ -61,11 +61,7 @@ def test_a_shim_that_works_stands_for_what_it_starts(bare: Path, tmp_path: Path)
 
 
 def test_interpreters_of_pyenv_and_uv_are_found(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in (
-        "PYENV_ROOT/versions/3.0.0",
-        "XDG_DATA_HOME/uv/python/cpython-3.0.0",
-        "HOME/.pyenv/versions/x",
-    ):
+    for folder in ("PYENV_ROOT/versions/3.0.0", "XDG_DATA_HOME/uv/python/cpython-3.0.0", "HOME/.pyenv/versions/x"):
         answer = f'["{tmp_path}/{folder}/real", "3.30.0", "cpython", "abi", "linux", "glibc", true]'
         script(tmp_path / folder / "bin/python3.30", f"echo '{answer}'")
     found = [one.path for one in discover(Store(tmp_path / "cache")) if one.minor == "3.30"]
