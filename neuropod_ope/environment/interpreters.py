@@ -21,6 +21,8 @@ from neuropod_ope.environment.store import Store, content_name
 from neuropod_ope.environment.versions import parse_version
 
 _PROBE_TIMEOUT_S = 30
+_STDERR_SHOWN_CHARS = 500
+_OUTPUT_SHOWN_CHARS = 200
 # CPython 3.6 is the oldest that workers run on.
 OLDEST_PYTHON = (3, 6)
 _NAME = re.compile(r"python3(\.\d+)?$")
@@ -72,12 +74,12 @@ def probe(path: Path) -> Interpreter:
         raise ProbeError(str(error)) from error
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
-        raise ProbeError(f"exit code {done.returncode}: {done.stderr.strip()[:500]}")
+        raise ProbeError(f"exit code {done.returncode}: {done.stderr.strip()[:_STDERR_SHOWN_CHARS]}")
     # The last line: a sitecustomize may have printed something before.
     try:
         return Interpreter(*json.loads(lines[-1]))
     except (ValueError, TypeError) as error:
-        raise ProbeError(f"unexpected output {lines[-1][:200]!r}") from error
+        raise ProbeError(f"unexpected output {lines[-1][:_OUTPUT_SHOWN_CHARS]!r}") from error
 
 
 def registered(path: Path, store: Store) -> Interpreter:

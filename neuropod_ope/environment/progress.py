@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 _LOG_LINES = 60
 _PATIENCE_S = 5
+_READ_BYTES = 1 << 16
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b[=>]")
 
 
@@ -91,7 +92,7 @@ def _note(line: str, log: deque[str]) -> None:
 def _read(descriptor: int) -> bytes:
     # A pseudo-terminal whose last writer is gone fails with EIO instead of giving an end of file.
     with suppress(OSError):
-        return os.read(descriptor, 65536)
+        return os.read(descriptor, _READ_BYTES)
     return b""
 
 
