@@ -9,6 +9,7 @@ from neuropod_worker.backends.backend import Backend, LoadOptions
 from neuropod_worker.errors import PackageError, SpecError
 from neuropod_worker.package.package import Package
 from neuropod_worker.problem.checks import Arrays, check_outputs, select_outputs
+from neuropod_worker.problem.dtypes import DTYPES, dtype_name
 
 # Imported on first use: only a model of the platform pays for its framework.
 _PLATFORM_MODULES = {"python": ".python_backend", "torchscript": ".torchscript_backend"}
@@ -95,4 +96,7 @@ def _native_array(name: str, value: Any) -> np.ndarray:
         array = np.asarray(value)
     except Exception as error:  # whatever a foreign object's conversion to an array raises
         raise SpecError("output {!r} cannot be made an array: {}".format(name, error), tensor=name) from error
+    dtype = dtype_name(array.dtype)
+    if dtype not in DTYPES:  # no spec can ask for it, and it cannot cross to another process
+        raise SpecError("output {!r} has dtype {}, which no tensor can have".format(name, dtype), tensor=name)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
