@@ -7,6 +7,7 @@ passed on; elsewhere it writes plain lines. Nothing that it runs outlives the ca
 from __future__ import annotations
 
 import codecs
+import errno
 import fcntl
 import os
 import pty
@@ -90,10 +91,13 @@ def _note(line: str, log: deque[str]) -> None:
 
 
 def _read(descriptor: int) -> bytes:
-    # A pseudo-terminal whose last writer is gone fails with EIO instead of giving an end of file.
-    with suppress(OSError):
+    try:
         return os.read(descriptor, _READ_BYTES)
-    return b""
+    except OSError as error:
+        # A pseudo-terminal whose last writer is gone fails with EIO instead of giving an end of file.
+        if error.errno != errno.EIO:
+            raise
+        return b""
 
 
 def _terminal_like(descriptor: int) -> tuple[int, int]:
