@@ -7,6 +7,7 @@ is remembered until the file changes.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pwd
 import re
@@ -19,6 +20,8 @@ from typing import NamedTuple
 
 from neuropod_ope.environment.store import Store, content_name
 from neuropod_ope.environment.versions import parse_version
+
+_log = logging.getLogger("neuropod_ope.environment")
 
 _PROBE_TIMEOUT_S = 30
 _STDERR_SHOWN_CHARS = 500
@@ -95,12 +98,15 @@ def discover(store: Store, retry_failed: bool = False) -> list[Interpreter]:
     known = (entry["path"] for entry in store.read_all("interpreters") if entry and entry["failure"] is None)
     found: dict[str, Interpreter] = {}
     for path in dict.fromkeys(os.path.realpath(path) for path in (*_candidates(), *map(Path, known))):
-        with suppress(ProbeError):
+        try:
             interpreter = _remembered_probe(Path(path), store, "interpreters", retry_failed)
-            if interpreter.is_base and interpreter.implementation == "cpython" and interpreter.is_supported():
-                # A wrapper script or a shim that works says which interpreter it starts.
-                real = os.path.realpath(interpreter.path)
-                found[real] = interpreter._replace(path=real)
+        except ProbeError as error:
+            _log.debug("%s is passed over: %s", path, error)
+            continue
+        if interpreter.is_base and interpreter.implementation == "cpython" and interpreter.is_supported():
+            # A wrapper script or a shim that works says which interpreter it starts.
+            real = os.path.realpath(interpreter.path)
+            found[real] = interpreter._replace(path=real)
     return sorted(found.values(), key=lambda one: (parse_version(one.version), one.path), reverse=True)
 
 

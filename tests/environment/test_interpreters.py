@@ -41,13 +41,17 @@ def test_an_interpreter_says_what_it_is() -> None:
     assert found.is_base == (sys.prefix == sys.base_prefix)
 
 
-def test_what_fails_to_run_is_not_believed_and_runs_once_only(bare: Path, tmp_path: Path) -> None:
+def test_what_fails_to_run_is_not_believed_and_runs_once_only(
+    bare: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "neuropod_ope.environment")
     marker = tmp_path / "runs"
     script(bare / "python3.99", f"echo run >> {marker}; echo 'pyenv: not found' >&2; exit 127")
     store = Store(tmp_path / "cache")
     for _ in range(2):
         assert [one for one in discover(store) if "python3.99" in one.path] == []
     assert marker.read_text() == "run\n"
+    assert "python3.99 is passed over: exit code 127: pyenv: not found" in caplog.text
     discover(store, retry_failed=True)
     assert marker.read_text() == "run\nrun\n"
     with pytest.raises(ProbeError, match="exit code 127: pyenv: not found"):
