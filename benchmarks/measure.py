@@ -9,6 +9,8 @@ import numpy as np
 from benchmarks.contender import Call, Case, Contender
 
 _WARM_UP_PART = 5  # one fifth as many calls as are measured
+_FLOAT_BYTES = 4
+_NS_PER_US = 1000
 
 
 class Result(NamedTuple):
@@ -23,7 +25,7 @@ class Result(NamedTuple):
 def measure(cases: Sequence[Case], contenders: Sequence[Contender], rounds: int) -> Iterator[Result]:
     """The results case by case, contenders in the given order."""
     for case in cases:
-        x = np.random.default_rng(0).random(case.size_bytes // 4, np.float32)
+        x = np.random.default_rng(0).random(case.size_bytes // _FLOAT_BYTES, np.float32)
         durations: list[list[list[float]]] = [[] for _ in contenders]
         for _ in range(rounds):
             for contender, collected in zip(contenders, durations, strict=True):
@@ -49,5 +51,5 @@ def _round(call: Call, x: np.ndarray, calls: int, name: str) -> list[float]:
     for _ in range(calls):
         start = clock()
         call(x)
-        durations.append((clock() - start) / 1000)
+        durations.append((clock() - start) / _NS_PER_US)
     return durations

@@ -16,6 +16,8 @@ from benchmarks.contender import Call, Contender
 
 _ASKED, _ANSWERED, _FLAGS_SIZE = 0, 8, 16  # positions in the flags, a cache line apart from each other
 _END = 2**64 - 1
+_FLAG_BYTES = 8  # of the format Q
+_FLOAT_BYTES = 4
 
 
 class _View:
@@ -23,8 +25,8 @@ class _View:
 
     def __init__(self, memory: SharedMemory, size_bytes: int) -> None:
         assert memory.buf is not None  # it is open
-        flags_bytes = _FLAGS_SIZE * 8
-        elements = size_bytes // 4
+        flags_bytes = _FLAGS_SIZE * _FLAG_BYTES
+        elements = size_bytes // _FLOAT_BYTES
         self.flags = memory.buf[:flags_bytes].cast("Q")
         self.given = np.frombuffer(memory.buf, np.float32, elements, flags_bytes)
         self.answer = np.frombuffer(memory.buf, np.float32, elements, flags_bytes + size_bytes)
@@ -37,7 +39,7 @@ class _View:
 @contextmanager
 def _view(size_bytes: int, name: str | None = None) -> Iterator[tuple[_View, str]]:
     """A new segment, or the one of that name."""
-    total = _FLAGS_SIZE * 8 + 2 * size_bytes
+    total = _FLAGS_SIZE * _FLAG_BYTES + 2 * size_bytes
     memory = SharedMemory(name, create=name is None, size=total)
     view = _View(memory, size_bytes)
     try:

@@ -24,7 +24,8 @@ class UsageError(NeuropodError):
 
 _DAY_S = 24 * 3600
 _PRUNE_AFTER_DAYS = 30
-_SHOWN_NAME = 12
+_SHOWN_NAME_CHARS = 12
+_BLOCK_BYTES = 512  # the unit of st_blocks, whatever the blocks of the file system
 
 
 def add_env_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -71,7 +72,7 @@ def _list(arguments: argparse.Namespace) -> int:
     rows = [("NAME", "MADE OF", "PACKAGES", "SIZE", "LAST USED")]
     for one in reversed(Store(arguments.cache_dir).environments()):
         size = f"{_size(one.path) / 1e6:,.0f} MB"
-        rows.append((one.name[:_SHOWN_NAME], _made_of(one), str(len(one.facts["pins"])), size, _ago(one)))
+        rows.append((one.name[:_SHOWN_NAME_CHARS], _made_of(one), str(len(one.facts["pins"])), size, _ago(one)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -125,7 +126,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     for one in doomed:
         made_of = _made_of(one)
         done = "removed" if store.remove(one.name) else "kept, it is in use:"
-        print(f"{done} {one.name[:_SHOWN_NAME]}  {made_of}")
+        print(f"{done} {one.name[:_SHOWN_NAME_CHARS]}  {made_of}")
     swept = store.sweep()
     if swept:
         print(f"removed {swept} abandoned build(s)")
@@ -164,4 +165,4 @@ def _ago(one: StoredEnvironment) -> str:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))
+    return sum(path.lstat().st_blocks * _BLOCK_BYTES for path in folder.rglob("*"))

@@ -38,29 +38,12 @@ def build_environment(
     def fill(folder: Path, lock_fd: int) -> None:
         _log.info("building environment %s for %s: %s, in %s", name, why, resolution.label, store.root)
         requirements = folder / "neuropod-requirements.txt"
-        uv.run(
-            "venv",
-            "--relocatable",
-            "--no-project",
-            "--python",
-            resolution.interpreter.path,
-            folder,
-            inherit=(lock_fd,),
-        )
+        base = resolution.interpreter.path
+        uv.run("venv", "--relocatable", "--no-project", "--python", base, folder, inherit=(lock_fd,))
         lines = [_with_hashes(pin, hashes) for pin in resolution.pins]
         requirements.write_text("\n".join(lines), encoding="utf-8")
-        uv.run(
-            "pip",
-            "install",
-            "--no-deps",
-            "--python",
-            folder / "bin/python",
-            "-r",
-            requirements,
-            *uv.package_arguments(resolution.source),
-            show=True,
-            inherit=(lock_fd,),
-        )
+        where, allowed = ("--python", folder / "bin/python"), uv.package_arguments(resolution.source)
+        uv.run("pip", "install", "--no-deps", *where, "-r", requirements, *allowed, show=True, inherit=(lock_fd,))
 
     return store.ensure("environments", name, _facts(resolution, why), fill)
 
@@ -81,18 +64,9 @@ def build_support(resolution: Resolution, uv: Uv, store: Store) -> Path:
 
     def fill(folder: Path, lock_fd: int) -> None:
         _log.info("building %s in %s", resolution.label, store.root)
-        uv.run(
-            "pip",
-            "install",
-            "--no-deps",
-            "--python",
-            resolution.interpreter.path,
-            "--target",
-            folder,
-            *resolution.pins,
-            *uv.package_arguments(()),
-            inherit=(lock_fd,),
-        )
+        where = ("--python", resolution.interpreter.path, "--target", folder)
+        what = (*resolution.pins, *uv.package_arguments(()))
+        uv.run("pip", "install", "--no-deps", *where, *what, inherit=(lock_fd,))
 
     return store.ensure("support", support_name(resolution), _facts(resolution, resolution.label), fill)
 

@@ -12,11 +12,7 @@ class NoMatchingEnvironment(NeuropodError):
     """
 
     def __init__(
-        self,
-        message: str,
-        platform: str | None = None,
-        version_range: str | None = None,
-        command: str | None = None,
+        self, message: str, platform: str | None = None, version_range: str | None = None, command: str | None = None
     ) -> None:
         super().__init__(message)
         self.platform = platform
@@ -32,11 +28,7 @@ class EnvironmentBuildError(NeuropodError):
     """
 
     def __init__(
-        self,
-        message: str,
-        command: str | None = None,
-        returncode: int | None = None,
-        log: tuple[str, ...] = (),
+        self, message: str, command: str | None = None, returncode: int | None = None, log: tuple[str, ...] = ()
     ) -> None:
         super().__init__(message)
         self.command = command

@@ -7,6 +7,7 @@ is remembered until the file changes.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pwd
 import re
@@ -20,7 +21,11 @@ from typing import NamedTuple
 from neuropod_ope.environment.store import Store, content_name
 from neuropod_ope.environment.versions import parse_version
 
+_log = logging.getLogger("neuropod_ope.environment")
+
 _PROBE_TIMEOUT_S = 30
+_STDERR_SHOWN_CHARS = 500
+_OUTPUT_SHOWN_CHARS = 200
 # CPython 3.6 is the oldest that workers run on.
 OLDEST_PYTHON = (3, 6)
 _NAME = re.compile(r"python3(\.\d+)?$")
@@ -72,12 +77,12 @@ def probe(path: Path) -> Interpreter:
         raise ProbeError(str(error)) from error
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
-        raise ProbeError(f"exit code {done.returncode}: {done.stderr.strip()[:500]}")
+        raise ProbeError(f"exit code {done.returncode}: {done.stderr.strip()[:_STDERR_SHOWN_CHARS]}")
     # The last line: a sitecustomize may have printed something before.
     try:
         return Interpreter(*json.loads(lines[-1]))
     except (ValueError, TypeError) as error:
-        raise ProbeError(f"unexpected output {lines[-1][:200]!r}") from error
+        raise ProbeError(f"unexpected output {lines[-1][:_OUTPUT_SHOWN_CHARS]!r}") from error
 
 
 def registered(path: Path, store: Store) -> Interpreter:
@@ -93,12 +98,15 @@ def discover(store: Store, retry_failed: bool = False) -> list[Interpreter]:
     known = (entry["path"] for entry in store.read_all("interpreters") if entry and entry["failure"] is None)
     found: dict[str, Interpreter] = {}
     for path in dict.fromkeys(os.path.realpath(path) for path in (*_candidates(), *map(Path, known))):
-        with suppress(ProbeError):
+        try:
             interpreter = _remembered_probe(Path(path), store, "interpreters", retry_failed)
-            if interpreter.is_base and interpreter.implementation == "cpython" and interpreter.is_supported():
-                # A wrapper script or a shim that works says which interpreter it starts.
-                real = os.path.realpath(interpreter.path)
-                found[real] = interpreter._replace(path=real)
+        except ProbeError as error:
+            _log.debug("%s is passed over: %s", path, error)
+            continue
+        if interpreter.is_base and interpreter.implementation == "cpython" and interpreter.is_supported():
+            # A wrapper script or a shim that works says which interpreter it starts.
+            real = os.path.realpath(interpreter.path)
+            found[real] = interpreter._replace(path=real)
     return sorted(found.values(), key=lambda one: (parse_version(one.version), one.path), reverse=True)
 
 

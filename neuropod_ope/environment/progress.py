@@ -7,6 +7,7 @@ passed on; elsewhere it writes plain lines. Nothing that it runs outlives the ca
 from __future__ import annotations
 
 import codecs
+import errno
 import fcntl
 import os
 import pty
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 _LOG_LINES = 60
 _PATIENCE_S = 5
+_READ_BYTES = 1 << 16
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b[=>]")
 
 
@@ -89,10 +91,13 @@ def _note(line: str, log: deque[str]) -> None:
 
 
 def _read(descriptor: int) -> bytes:
-    # A pseudo-terminal whose last writer is gone fails with EIO instead of giving an end of file.
-    with suppress(OSError):
-        return os.read(descriptor, 65536)
-    return b""
+    try:
+        return os.read(descriptor, _READ_BYTES)
+    except OSError as error:
+        # A pseudo-terminal whose last writer is gone fails with EIO instead of giving an end of file.
+        if error.errno != errno.EIO:
+            raise
+        return b""
 
 
 def _terminal_like(descriptor: int) -> tuple[int, int]:

@@ -75,21 +75,10 @@ def _key(candidates: Sequence[Candidate], uv: Uv) -> str:
 
 
 def _compile(candidate: Candidate, source: tuple[str, ...], uv: Uv) -> Finished:
-    python = candidate.interpreter.path
     with tempfile.TemporaryDirectory(prefix="neuropod-ope-") as folder:
         requirements, constraints = Path(folder) / "requirements.in", Path(folder) / "constraints.txt"
         requirements.write_text("\n".join(candidate.requirements), encoding="utf-8")
         constraints.write_text("\n".join(candidate.constraints), encoding="utf-8")
         constrained = ("--constraints", constraints) if candidate.constraints else ()
-        return uv.run(
-            "pip",
-            "compile",
-            requirements,
-            *constrained,
-            "--python",
-            python,
-            "--no-header",
-            "--no-annotate",
-            *uv.package_arguments(source),
-            check=False,
-        )
+        what = (requirements, *constrained, "--python", candidate.interpreter.path, "--no-header", "--no-annotate")
+        return uv.run("pip", "compile", *what, *uv.package_arguments(source), check=False)

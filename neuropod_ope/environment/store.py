@@ -25,13 +25,14 @@ from typing import Any, Literal, NamedTuple
 
 _log = logging.getLogger("neuropod_ope.environment")
 _FACTS = "neuropod-environment.json"
+_NAME_CHARS = 24  # of the 64 of a SHA-256 in hex
 
 Kind = Literal["environments", "support"]
 
 
 def content_name(facts: Any) -> str:
     """The name of something by the hash of what it is made from."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:_NAME_CHARS]
 
 
 class StoredEnvironment(NamedTuple):
@@ -69,7 +70,7 @@ class Store:
                 # What lies there can only be an environment whose interpreter is gone.
                 shutil.rmtree(final, ignore_errors=True)
                 staged.rename(final)
-            except BaseException:
+            except BaseException:  # undo, then re-raise
                 shutil.rmtree(staged, ignore_errors=True)
                 raise
         return final

@@ -54,10 +54,7 @@ class Uv:
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
         lines = "\n".join(f"  {line}" for line in finished.log[-_SHOWN_LINES:])
         return EnvironmentBuildError(
-            f"{command} failed ({how}):\n{lines}",
-            command=command,
-            returncode=code,
-            log=finished.log,
+            f"{command} failed ({how}):\n{lines}", command=command, returncode=code, log=finished.log
         )
 
     def package_arguments(self, source: tuple[str, ...]) -> list[str]:

@@ -127,9 +127,7 @@ def test_a_load_of_another_package_waits_its_turn(tmp_path):
     packages = [
         python_package(tmp_path / "a", files, output_spec=INT_OUT),
         python_package(
-            tmp_path / "b",
-            {"main.py": CALLING, "number.py": "def value():\n    return 2\n"},
-            output_spec=INT_OUT,
+            tmp_path / "b", {"main.py": CALLING, "number.py": "def value():\n    return 2\n"}, output_spec=INT_OUT
         ),
     ]
     models = {}
@@ -152,9 +150,7 @@ def test_a_load_of_another_package_waits_its_turn(tmp_path):
 
 def test_a_model_may_load_another_package_while_it_loads(tmp_path):
     inner = python_package(
-        tmp_path / "inner",
-        {"main.py": CALLING, "number.py": "def value():\n    return 10\n"},
-        output_spec=INT_OUT,
+        tmp_path / "inner", {"main.py": CALLING, "number.py": "def value():\n    return 10\n"}, output_spec=INT_OUT
     )
     outer = (
         "from neuropod_worker.backends import load_model\nfrom neuropod_worker.package import read_package\n"

@@ -122,14 +122,7 @@ def test_inputs_go_by_keyword_or_as_one_dict(tmp_path, module):
 
 def test_the_finished_package_is_tested_in_a_process_of_its_own(tmp_path):
     sample = {name: np.float32([1]) for name in "xy"}
-    load(
-        tmp_path,
-        Adding(),
-        FLOATS,
-        specs("float32", "out"),
-        test_input_data=sample,
-        test_expected_out={"out": [2]},
-    )
+    load(tmp_path, Adding(), FLOATS, specs("float32", "out"), test_input_data=sample, test_expected_out={"out": [2]})
     with pytest.raises(ValueError, match="not the expected ones"):
         create_torchscript_neuropod(
             str(tmp_path / "p"),
@@ -204,11 +197,7 @@ def test_outputs_that_cannot_be_named_or_held_are_errors(tmp_path):
         [
             (Plain(), specs("float32", "a", "b"), "returned a Tensor; for 2 outputs it must be a dict"),
             (Pair(), specs("float32", "a"), "returned a tuple"),
-            (
-                Integers(),
-                specs("int64", "a"),
-                "output 'a' must be a tensor or a list of strings, but is a list",
-            ),
+            (Integers(), specs("int64", "a"), "output 'a' must be a tensor or a list of strings, but is a list"),
         ]
     ):
         (tmp_path / str(number)).mkdir()

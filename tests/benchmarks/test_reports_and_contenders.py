@@ -40,13 +40,7 @@ def test_the_table_has_a_block_for_each_case():
 def test_the_data_say_what_was_run_and_where():
     data = as_data(RESULTS[:2], "bare", {"command": "python -m benchmarks", "cores": 2})
     assert data["conditions"] == {"command": "python -m benchmarks", "cores": 2}
-    assert data["results"][1] == {
-        "case": "1 KB",
-        "contender": "full",
-        "p50_us": 3.0,
-        "p99_us": 30.0,
-        "ratio": 1.5,
-    }
+    assert data["results"][1] == {"case": "1 KB", "contender": "full", "p50_us": 3.0, "p99_us": 30.0, "ratio": 1.5}
 
 
 def test_the_reference_is_a_contender():

@@ -50,7 +50,10 @@ def test_prune_keeps_what_was_used_lately_and_what_is_running(
 ) -> None:
     assert env("prune", "--cache-dir", str(cache)) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
-    running = subprocess.Popen([cache / "environments/abcdef/bin/python", "-c", "input()"], stdin=subprocess.PIPE)
+    command = [cache / "environments/abcdef/bin/python", "-c", "print('up', flush=True); input()"]
+    running = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    assert running.stdout.readline() == b"up\n"  # its command line can be read from now on
     assert env("prune", "--all", "--cache-dir", str(cache)) == 0
     assert "kept, it is in use: abcdef" in capsys.readouterr().out
     running.communicate(b"\n")

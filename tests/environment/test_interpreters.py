@@ -41,13 +41,17 @@ def test_an_interpreter_says_what_it_is() -> None:
     assert found.is_base == (sys.prefix == sys.base_prefix)
 
 
-def test_what_fails_to_run_is_not_believed_and_runs_once_only(bare: Path, tmp_path: Path) -> None:
+def test_what_fails_to_run_is_not_believed_and_runs_once_only(
+    bare: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "neuropod_ope.environment")
     marker = tmp_path / "runs"
     script(bare / "python3.99", f"echo run >> {marker}; echo 'pyenv: not found' >&2; exit 127")
     store = Store(tmp_path / "cache")
     for _ in range(2):
         assert [one for one in discover(store) if "python3.99" in one.path] == []
     assert marker.read_text() == "run\n"
+    assert "python3.99 is passed over: exit code 127: pyenv: not found" in caplog.text
     discover(store, retry_failed=True)
     assert marker.read_text() == "run\nrun\n"
     with pytest.raises(ProbeError, match="exit code 127: pyenv: not found"):
@@ -61,11 +65,7 @@ def test_a_shim_that_works_stands_for_what_it_starts(bare: Path, tmp_path: Path)
 
 
 def test_interpreters_of_pyenv_and_uv_are_found(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in (
-        "PYENV_ROOT/versions/3.0.0",
-        "XDG_DATA_HOME/uv/python/cpython-3.0.0",
-        "HOME/.pyenv/versions/x",
-    ):
+    for folder in ("PYENV_ROOT/versions/3.0.0", "XDG_DATA_HOME/uv/python/cpython-3.0.0", "HOME/.pyenv/versions/x"):
         answer = f'["{tmp_path}/{folder}/real", "3.30.0", "cpython", "abi", "linux", "glibc", true]'
         script(tmp_path / folder / "bin/python3.30", f"echo '{answer}'")
     found = [one.path for one in discover(Store(tmp_path / "cache")) if one.minor == "3.30"]

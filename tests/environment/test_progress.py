@@ -26,9 +26,7 @@ def test_plain_lines_are_shown_when_stderr_is_no_terminal(capsys: pytest.Capture
     assert capsys.readouterr().err == "Downloading ***\n"
 
 
-def test_on_a_terminal_the_tool_has_one_too_and_its_control_sequences_pass(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_on_a_terminal_the_tool_has_one_too_and_its_control_sequences_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     outer, inner = pty.openpty()
     with open(inner, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)

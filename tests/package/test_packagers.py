@@ -11,11 +11,7 @@ from sample_packages import DOUBLING, FLOATS_IN, FLOATS_OUT, python_neuropod, wr
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package import open_package
 from neuropod_worker.package.tensors_file import read_test_data
-from neuropod_worker.packagers import (
-    create_python_neuropod,
-    create_pytorch_neuropod,
-    create_torchscript_neuropod,
-)
+from neuropod_worker.packagers import create_python_neuropod, create_pytorch_neuropod, create_torchscript_neuropod
 
 
 def everything_under(folder):
@@ -160,11 +156,7 @@ def test_the_finished_package_is_run_and_its_sample_data_kept(tmp_path):
     assert "test_data.npz" in json.loads(Path(path, "manifest.json").read_text())["files"]
     assert not list(Path(path).rglob("__pycache__"))
     bare = python_neuropod(
-        tmp_path,
-        {"main.py": DOUBLING},
-        neuropod_path=str(tmp_path / "bare"),
-        persist_test_data=False,
-        **sample,
+        tmp_path, {"main.py": DOUBLING}, neuropod_path=str(tmp_path / "bare"), persist_test_data=False, **sample
     )
     assert read_test_data(bare) is None
 
@@ -189,10 +181,7 @@ def test_the_finished_package_is_run_and_its_sample_data_kept(tmp_path):
 def test_a_package_that_fails_its_test_is_a_value_error_and_not_kept(tmp_path, code, expected, message):
     with pytest.raises(ValueError, match=message):
         python_neuropod(
-            tmp_path,
-            {"main.py": code},
-            test_input_data={"x": np.float32([1, 2])},
-            test_expected_out=expected,
+            tmp_path, {"main.py": code}, test_input_data={"x": np.float32([1, 2])}, test_expected_out=expected
         )
     assert [name for name in os.listdir(str(tmp_path)) if name != "source"] == []
 
@@ -222,10 +211,7 @@ def test_strings_are_compared_exactly(tmp_path):
         ({"test_input_data": {"z": 1}}, "there is no input 'z'"),
         ({"custom_ops": ["/nowhere/op.so"]}, "there is no file or folder /nowhere/op.so"),
         ({"data_paths": [{"path": "/", "packaged_name": "../out"}]}, "leads out of the package"),
-        (
-            {"data_paths": [{"path": "/nowhere/x", "packaged_name": "x"}]},
-            "there is no file or folder /nowhere/x",
-        ),
+        ({"data_paths": [{"path": "/nowhere/x", "packaged_name": "x"}]}, "there is no file or folder /nowhere/x"),
         ({"neuropod_path": "/nowhere/folder/package"}, "there is no folder /nowhere/folder"),
     ],
 )

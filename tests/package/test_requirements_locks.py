@@ -1,6 +1,9 @@
-import pytest
-from sample_packages import DOUBLING, python_neuropod
+import sys
 
+import pytest
+from sample_packages import DOUBLING, python_neuropod, write_files
+
+from neuropod_worker.errors import PackageError
 from neuropod_worker.package import open_package
 from neuropod_worker.package.requirements import lock_text
 
@@ -23,3 +26,28 @@ def test_a_lock_that_names_its_python_keeps_its_header():
 def test_the_lock_is_part_of_the_package(tmp_path):
     path = python_neuropod(tmp_path, {"main.py": DOUBLING}, requirements=["six==1.16.0"])
     assert open_package(path).requirements_lock == "six==1.16.0\n"
+
+
+@pytest.fixture
+def piptools(tmp_path, monkeypatch):
+    """A function that sets the code of the only compiler of requirements here, which is called as pip-tools is."""
+    monkeypatch.setitem(sys.modules, "uv", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return lambda code: write_files(tmp_path / "piptools", {"__init__.py": "", "__main__.py": code})
+
+
+def test_pip_tools_is_told_to_keep_indexes_out_of_the_lock(piptools):
+    piptools("import sys; open(sys.argv[-1], 'w').write('# ' + ' '.join(sys.argv[1:-2]))")
+    header, command = lock_text("six").splitlines()
+    assert header == "# This file was made with Python {}.{}".format(*sys.version_info)
+    for option in ("--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links"):
+        assert option in command.split()
+
+
+def test_what_a_failing_compiler_says_is_shown_without_credentials(piptools):
+    piptools("raise SystemExit('tried https://user:p@ss@index/simple and https://token@index/, in vain')")
+    with pytest.raises(PackageError, match="cannot be compiled") as caught:
+        lock_text("six")
+    assert str(caught.value).splitlines()[1] == "tried https://***@index/simple and https://***@index/, in vain"

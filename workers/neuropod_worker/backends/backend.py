@@ -8,8 +8,7 @@ import traceback
 from typing import Any, Dict, NamedTuple, Optional, Sequence
 
 from neuropod_worker.errors import LoadError
-
-Arrays = Dict[str, Any]
+from neuropod_worker.problem.checks import Arrays
 
 
 class LoadOptions(NamedTuple):
@@ -32,7 +31,7 @@ class Backend:
 
     version = ""
 
-    def infer(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Arrays:
+    def infer(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Dict[str, Any]:
         """Run the model on arrays that fit the input spec, and return whatever outputs it gives.
 
         ``requested`` is a hint for platforms that can compute a subset. Exceptions of the model propagate

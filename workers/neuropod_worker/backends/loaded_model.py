@@ -1,14 +1,15 @@
 """A model ready to run: gives arrays to its platform's backend, takes what comes and makes arrays of it."""
 
 import importlib
-from typing import Any, Dict, Optional, Sequence, Set, Tuple
+from typing import Any, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from neuropod_worker.backends.backend import Backend, LoadOptions
 from neuropod_worker.errors import PackageError, SpecError
-from neuropod_worker.package.reader import Package
-from neuropod_worker.problem.checks import check_outputs, select_outputs
+from neuropod_worker.package.package import Package
+from neuropod_worker.problem.checks import Arrays, check_outputs, select_outputs
+from neuropod_worker.problem.dtypes import DTYPES, dtype_name
 
 # Imported on first use: only a model of the platform pays for its framework.
 _PLATFORM_MODULES = {"python": ".python_backend", "torchscript": ".torchscript_backend"}
@@ -43,9 +44,7 @@ class LoadedModel:
         self._validate = options.validate
         self._settled: Set[_Signature] = set()
 
-    def infer(
-        self, inputs: "Dict[str, np.ndarray[Any, Any]]", requested: Optional[Sequence[str]] = None
-    ) -> "Dict[str, np.ndarray[Any, Any]]":
+    def infer(self, inputs: Arrays, requested: Optional[Sequence[str]] = None) -> Arrays:
         """Run the model; return arrays in native byte order, all outputs or the requested ones.
 
         ``inputs`` must fit the input spec: the caller has checked them. Raises ``SpecError`` for outputs that
@@ -77,7 +76,7 @@ class LoadedModel:
             self.package.name, self.package.platform, self.platform_version
         )
 
-    def _settle(self, outputs: Any, signature: _Signature) -> "Dict[str, np.ndarray[Any, Any]]":
+    def _settle(self, outputs: Any, signature: _Signature) -> Arrays:
         """Make native arrays of outputs and check them; remember the signature if they were so to begin with."""
         if not isinstance(outputs, dict):
             message = "the model must return a dict of arrays by output name, but returned {}"
@@ -92,9 +91,12 @@ class LoadedModel:
         return arrays
 
 
-def _native_array(name: str, value: Any) -> "np.ndarray[Any, Any]":
+def _native_array(name: str, value: Any) -> np.ndarray:
     try:
         array = np.asarray(value)
     except Exception as error:  # whatever a foreign object's conversion to an array raises
         raise SpecError("output {!r} cannot be made an array: {}".format(name, error), tensor=name) from error
+    dtype = dtype_name(array.dtype)
+    if dtype not in DTYPES:  # no spec can ask for it, and it cannot cross to another process
+        raise SpecError("output {!r} has dtype {}, which no tensor can have".format(name, dtype), tensor=name)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

@@ -5,13 +5,14 @@ import os
 import platform
 import sys
 from inspect import getmodulename
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence
 
-from neuropod_worker.backends.backend import Arrays, Backend, LoadOptions, load_error
+from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
 from neuropod_worker.backends.code_scope import CodeScope, hide_lingering
 from neuropod_worker.errors import LoadError, PackageError
 from neuropod_worker.package.config import PLATFORM_CONFIG, read_json
-from neuropod_worker.package.reader import Package
+from neuropod_worker.package.package import Package
+from neuropod_worker.problem.checks import Arrays
 
 
 class PythonBackend(Backend):
@@ -21,7 +22,7 @@ class PythonBackend(Backend):
         self._scope = scope
         self._model = model
 
-    def infer(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Arrays:
+    def infer(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Dict[str, Any]:
         return self._model(**inputs)  # type: ignore[no-any-return]
 
     def close(self) -> None:
@@ -43,7 +44,7 @@ def load(package: Package, options: LoadOptions) -> Backend:
     scope = CodeScope(folders, lingers=options.own_process)
     try:
         model = _load_entrypoint(package, scope, module_name, function_name)
-    except BaseException:
+    except BaseException:  # undo, then re-raise
         scope.close()
         raise
     return PythonBackend(scope, model)

@@ -3,14 +3,15 @@
 import importlib
 import os
 import threading
-from typing import Any, Optional, Sequence, Set
+from typing import Any, Dict, Optional, Sequence, Set
 
 import numpy as np
 
-from neuropod_worker.backends.backend import Arrays, Backend, LoadOptions, load_error
+from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
 from neuropod_worker.errors import LoadError, PackageError, SpecError
 from neuropod_worker.package.fingerprint import file_sha256
-from neuropod_worker.package.reader import Package
+from neuropod_worker.package.package import Package
+from neuropod_worker.problem.checks import Arrays
 
 try:
     torch = importlib.import_module("torch")  # untyped: it spans versions, and need not be there
@@ -29,7 +30,7 @@ class TorchScriptBackend(Backend):
         if device.type != "cpu":
             self._on_gpu = {name: device for name, where in package.input_devices.items() if where == "GPU"}
 
-    def infer(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Arrays:
+    def infer(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Dict[str, Any]:
         arguments = {name: _argument(name, array) for name, array in inputs.items()}
         for name, device in self._on_gpu.items():
             if torch.is_tensor(arguments.get(name)):
@@ -41,13 +42,13 @@ class TorchScriptBackend(Backend):
     def close(self) -> None:
         del self._module
 
-    def _named(self, result: Any) -> Arrays:
+    def _named(self, result: Any) -> Dict[str, Any]:
         if isinstance(result, dict):
             return result
         if isinstance(result, tuple) and hasattr(result, "_fields"):
             return dict(zip(result._fields, result))
         if isinstance(result, tuple) and all(isinstance(part, dict) for part in result):
-            outputs: Arrays = {}
+            outputs: Dict[str, Any] = {}
             for part in result:
                 for name in part:
                     if name in outputs:
@@ -110,7 +111,7 @@ def _takes_one_dict(module: Any) -> bool:
     return len(arguments) == 1 and str(arguments[0].type).startswith("Dict[")
 
 
-def _argument(name: str, array: "np.ndarray[Any, Any]") -> Any:
+def _argument(name: str, array: np.ndarray) -> Any:
     if array.dtype.kind == "U":
         if array.ndim != 1:
             message = "input {!r}: TorchScript takes strings of one dimension only, not {}"
@@ -129,7 +130,7 @@ def _argument(name: str, array: "np.ndarray[Any, Any]") -> Any:
         raise SpecError(message.format(name, torch.__version__, array.dtype.name), tensor=name) from None
 
 
-def _array(name: str, value: Any) -> "np.ndarray[Any, Any]":
+def _array(name: str, value: Any) -> np.ndarray:
     if torch.is_tensor(value):
         if value.requires_grad:
             value = value.detach()

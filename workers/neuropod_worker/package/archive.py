@@ -13,6 +13,8 @@ from neuropod_worker.package.fingerprint import file_sha256
 from neuropod_worker.package.manifest import package_files, verify_manifest
 
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+_CHUNK_BYTES = 1 << 20
+_UNIX_MODE_SHIFT = 16  # where a member's external attributes hold its st_mode
 
 
 def write_archive(directory: str, path: str, compress: bool) -> None:
@@ -22,11 +24,11 @@ def write_archive(directory: str, path: str, compress: bool) -> None:
         for relative in package_files(directory):
             member = zipfile.ZipInfo(relative, FIXED_TIME)
             member.compress_type = method
-            member.external_attr = 0o644 << 16
+            member.external_attr = 0o644 << _UNIX_MODE_SHIFT
             source_path = os.path.join(directory, relative)
             member.file_size = os.path.getsize(source_path)  # decides whether zip64 is needed
             with open(source_path, "rb") as source, archive.open(member, "w") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+                shutil.copyfileobj(source, target, _CHUNK_BYTES)
 
 
 def extracted(path: str, cache_dir: str) -> str:
@@ -74,7 +76,7 @@ def _check_member(path: str, member: zipfile.ZipInfo, seen: Set[str]) -> None:
         problem = "has an absolute or foreign path"
     elif ".." in parts or "." in parts or "" in parts:
         problem = "has a path that is not plain"
-    elif stat.S_ISLNK(member.external_attr >> 16):
+    elif stat.S_ISLNK(member.external_attr >> _UNIX_MODE_SHIFT):
         problem = "is a symbolic link"
     elif name in seen:
         problem = "occurs twice"

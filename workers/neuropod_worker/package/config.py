@@ -5,28 +5,16 @@ Reading takes every package of the original, absent keys included. Writing gives
 
 import json
 import os
-from typing import Any, Dict, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Sequence
 
 from neuropod_worker.errors import PackageError
+from neuropod_worker.package.package import Package
 from neuropod_worker.problem.parsing import parse_specs
 from neuropod_worker.problem.specs import TensorSpec
 
 CONFIG = "config.json"
 PLATFORM_CONFIG = os.path.join("0", "config.json")
 DEVICES = ("GPU", "CPU")
-
-
-class Config(NamedTuple):
-    """The facts of a ``config.json``. ``raw`` is the file as read, with keys that this library ignores."""
-
-    name: str
-    platform: str
-    version_range: str
-    inputs: Tuple[TensorSpec, ...]
-    outputs: Tuple[TensorSpec, ...]
-    custom_ops: Tuple[str, ...]
-    input_devices: Mapping[str, str]
-    raw: Mapping[str, Any]
 
 
 def read_json(directory: str, relative: str) -> Dict[str, Any]:
@@ -44,8 +32,11 @@ def read_json(directory: str, relative: str) -> Dict[str, Any]:
     return value
 
 
-def read_config(directory: str) -> Config:
-    """The ``config.json`` of an unpacked package. Raises ``PackageError`` or ``SpecError``."""
+def read_config(directory: str) -> Package:
+    """The package in a directory as its ``config.json`` alone describes it.
+
+    Raises ``PackageError`` or ``SpecError``.
+    """
     raw = read_json(directory, CONFIG)
     path = os.path.join(directory, CONFIG)
     for key in ("name", "platform", "input_spec", "output_spec"):
@@ -59,7 +50,8 @@ def read_config(directory: str) -> Config:
     for op in custom_ops:
         if not isinstance(op, str) or op != os.path.basename(op) or op in ("", ".", ".."):
             raise PackageError("{}: custom op {!r} is no plain file name".format(path, op), path)
-    return Config(
+    return Package(
+        path=directory,
         name=raw["name"],
         platform=raw["platform"],
         version_range=raw.get("platform_version_semver") or "*",
@@ -67,7 +59,8 @@ def read_config(directory: str) -> Config:
         outputs=parse_specs(raw["output_spec"], "output"),
         custom_ops=custom_ops,
         input_devices=input_devices(inputs, raw.get("input_tensor_device"), "GPU"),
-        raw=raw,
+        requirements_lock=None,
+        config=raw,
     )
 
 
@@ -84,16 +77,16 @@ def input_devices(inputs: Sequence[TensorSpec], given: Any, default: str) -> Dic
     return devices
 
 
-def write_config(directory: str, config: Config) -> None:
-    """Write ``config.json`` byte for byte as the original does, all seven keys present, ``raw`` apart."""
+def write_config(directory: str, package: Package) -> None:
+    """Write ``config.json`` byte for byte as the original does: all seven keys, ``package.config`` apart."""
     content = {
-        "name": config.name,
-        "platform": config.platform,
-        "platform_version_semver": config.version_range,
-        "input_spec": [spec._asdict() for spec in config.inputs],
-        "output_spec": [spec._asdict() for spec in config.outputs],
-        "custom_ops": list(config.custom_ops),
-        "input_tensor_device": dict(config.input_devices),
+        "name": package.name,
+        "platform": package.platform,
+        "platform_version_semver": package.version_range,
+        "input_spec": [spec._asdict() for spec in package.inputs],
+        "output_spec": [spec._asdict() for spec in package.outputs],
+        "custom_ops": list(package.custom_ops),
+        "input_tensor_device": dict(package.input_devices),
     }
     with open(os.path.join(directory, CONFIG), "w", encoding="utf-8") as file:
         json.dump(content, file, indent=4, sort_keys=True)

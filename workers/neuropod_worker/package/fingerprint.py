@@ -11,7 +11,7 @@ _CHUNK_BYTES = 1 << 20
 # Below this size hashing costs no more than looking up what is remembered.
 _REMEMBERED_FROM_BYTES = 1 << 20
 # A file changed this recently may change again within one tick of its time stamp.
-_SETTLED_AFTER_SECONDS = 2.0
+_SETTLED_AFTER_S = 2.0
 
 
 def file_sha256(path: str, cache_dir: Optional[str] = None) -> str:
@@ -33,7 +33,7 @@ def file_sha256(path: str, cache_dir: Optional[str] = None) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         pass  # never seen, or a memo that is damaged: both mean hashing
     digest = _sha256(path)
-    if time.time() - facts.st_mtime > _SETTLED_AFTER_SECONDS:
+    if time.time() - facts.st_mtime > _SETTLED_AFTER_S:
         os.makedirs(os.path.dirname(memo), exist_ok=True)
         descriptor, staged = tempfile.mkstemp(dir=os.path.dirname(memo))
         with open(descriptor, "w", encoding="utf-8") as file:

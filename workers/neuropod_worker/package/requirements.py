@@ -19,6 +19,9 @@ _UV_VARIABLES = {
     "PIP_EXTRA_INDEX_URL": "UV_EXTRA_INDEX_URL",
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
 }
+# pip-tools would write the index URLs, which may hold credentials, into the lock; uv does not.
+_WITHOUT_INDEXES = ["--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links"]
+_URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s'\"]+@")
 _ERROR_TAIL_CHARS = 2000
 
 
@@ -48,8 +51,8 @@ def _compiled(text: str) -> str:
             stderr=subprocess.STDOUT,
         )
         if run.returncode != 0 or not os.path.exists(target):
-            said = run.stdout.decode("utf-8", "replace")[-_ERROR_TAIL_CHARS:]
-            raise PackageError("the requirements cannot be compiled:\n{}".format(said))
+            said = _URL_CREDENTIALS.sub("***@", run.stdout.decode("utf-8", "replace"))
+            raise PackageError("the requirements cannot be compiled:\n{}".format(said[-_ERROR_TAIL_CHARS:]))
         with open(target, encoding="utf-8") as file:
             return file.read()
 
@@ -60,7 +63,7 @@ def _compiler() -> List[str]:
     if uv != [""]:
         return uv + ["pip", "compile", "--python", sys.executable] + plain
     if importlib.util.find_spec("piptools"):
-        return [sys.executable, "-m", "piptools", "compile"] + plain
+        return [sys.executable, "-m", "piptools", "compile"] + plain + _WITHOUT_INDEXES
     raise PackageError(
         "compiling unpinned requirements needs uv or pip-tools; install one, or pin each as name==version"
     )

@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from typing import Any, List, Optional
+from typing import List, Optional
 
 import numpy as np
 
 from neuropod_worker.errors import PackageError
-from neuropod_worker.package.tensors_file import Arrays, read_arrays, write_arrays
+from neuropod_worker.package.tensors_file import read_arrays, write_arrays
+from neuropod_worker.problem.checks import Arrays
 
 _PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
 _ERROR_TAIL_CHARS = 4000
@@ -54,7 +55,7 @@ def differences(outputs: Arrays, expected: Arrays) -> List[str]:
     return found
 
 
-def _close(got: "np.ndarray[Any, Any]", want: "np.ndarray[Any, Any]") -> bool:
+def _close(got: np.ndarray, want: np.ndarray) -> bool:
     if got.dtype.kind == "U" or want.dtype.kind == "U":
         return bool(np.array_equal(got, want))
     return bool(np.allclose(got, want, equal_nan=True))

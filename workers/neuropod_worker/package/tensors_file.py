@@ -7,14 +7,13 @@ stamps the time. ``np.load(path, allow_pickle=False)`` reads these files as well
 import os
 import pickle
 import zipfile
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Mapping, NamedTuple, Optional
 
 import numpy as np
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.archive import FIXED_TIME
-
-Arrays = Dict[str, "np.ndarray[Any, Any]"]
+from neuropod_worker.problem.checks import Arrays
 
 # Readers of the original look for test_data.pkl only, so they pass this by.
 TEST_DATA = "test_data.npz"

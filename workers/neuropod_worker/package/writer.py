@@ -7,8 +7,9 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.archive import write_archive
-from neuropod_worker.package.config import DEVICES, Config, input_devices, write_config
+from neuropod_worker.package.config import DEVICES, input_devices, write_config
 from neuropod_worker.package.manifest import write_manifest
+from neuropod_worker.package.package import Package
 from neuropod_worker.package.self_test import self_test
 from neuropod_worker.package.tensors_file import as_arrays, write_test_data
 from neuropod_worker.problem.checks import check_inputs
@@ -53,7 +54,8 @@ def write_package(
     if test_expected_out is not None and test_input_data is None:
         raise PackageError("test_expected_out needs test_input_data")
     inputs = parse_specs(input_spec, "input")
-    config = Config(
+    package = Package(
+        path=neuropod_path,
         name=model_name,
         platform=platform,
         version_range=platform_version_semver,
@@ -61,11 +63,12 @@ def write_package(
         outputs=parse_specs(output_spec, "output"),
         custom_ops=tuple(os.path.basename(path) for path in custom_ops),
         input_devices=input_devices(inputs, input_tensor_device, default_input_tensor_device),
-        raw={},
+        requirements_lock=None,
+        config={},
     )
     test_inputs = as_arrays(test_input_data or {})
     test_outputs = as_arrays(test_expected_out or {})
-    check_inputs(config.inputs, test_inputs)
+    check_inputs(inputs, test_inputs)
 
     _refuse_existing(neuropod_path)
     parent = os.path.dirname(neuropod_path)
@@ -75,7 +78,7 @@ def write_package(
     try:
         staged = os.path.join(staging, "package")
         os.makedirs(os.path.join(staged, "0", "data"))
-        write_config(staged, config)
+        write_config(staged, package)
         _copy_custom_ops(custom_ops, os.path.join(staged, "0", "ops"))
         write_model(os.path.join(staged, "0"))
         if test_input_data is not None and persist_test_data:

@@ -12,13 +12,15 @@ from neuropod_worker.errors import SpecError
 from neuropod_worker.problem.dtypes import dtype_name
 from neuropod_worker.problem.specs import TensorSpec
 
+Arrays = Dict[str, np.ndarray]
 
-def check_inputs(specs: Sequence[TensorSpec], arrays: "Mapping[str, np.ndarray[Any, Any]]") -> None:
+
+def check_inputs(specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> None:
     """Raise ``SpecError`` unless every array fits the input spec of its name."""
     _check("input", specs, arrays)
 
 
-def check_outputs(specs: Sequence[TensorSpec], arrays: "Mapping[str, np.ndarray[Any, Any]]") -> None:
+def check_outputs(specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> None:
     """Raise ``SpecError`` unless every array fits the output spec of its name."""
     _check("output", specs, arrays)
 
@@ -36,7 +38,7 @@ def select_outputs(specs: Sequence[TensorSpec], requested: Optional[Sequence[str
     return tuple(requested)
 
 
-def _check(role: str, specs: Sequence[TensorSpec], arrays: "Mapping[str, np.ndarray[Any, Any]]") -> None:
+def _check(role: str, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> None:
     by_name = {spec.name: spec for spec in specs}
     symbols: Dict[str, Tuple[int, str]] = {}
     for name, array in arrays.items():

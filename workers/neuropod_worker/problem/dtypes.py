@@ -12,7 +12,7 @@ ADDED_DTYPES = ("bool", "float16", "complex64", "complex128")
 DTYPES = frozenset(ORIGINAL_DTYPES + ADDED_DTYPES)
 
 
-def dtype_name(dtype: "np.dtype[Any]") -> str:
+def dtype_name(dtype: np.dtype) -> str:
     """The canonical name of an array's dtype in any byte order; numpy's own name where there is none."""
     return "string" if dtype.kind == "U" else str(dtype.name)
 
@@ -34,6 +34,6 @@ def canonical_dtype(dtype: Any) -> str:
     raise ValueError("dtype {!r} is not supported; supported are {}".format(dtype, ", ".join(sorted(DTYPES))))
 
 
-def numpy_dtype(name: str) -> "np.dtype[Any]":
+def numpy_dtype(name: str) -> np.dtype:
     """The numpy dtype of a canonical name; for ``string`` the unicode dtype without a length."""
     return np.dtype("U" if name == "string" else name)
