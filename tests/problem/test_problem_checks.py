@@ -68,8 +68,19 @@ def test_requested_outputs_must_exist():
     assert select_outputs(BATCHES, ["b"]) == ("b",)
     with pytest.raises(SpecError, match="there is no output 'c'"):
         select_outputs(BATCHES, ["b", "c"])
-    with pytest.raises(SpecError, match="not the string 'b'"):
-        select_outputs(BATCHES, "b")
+    for wrong, message in (
+        ("b", "not the str 'b'"),
+        (b"b", "not the bytes"),
+        (5, "not the int 5"),
+        ([["b"]], r"\['b'\] is none"),
+        ([5], "5 is none"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            select_outputs(BATCHES, wrong)
+
+
+def test_requested_outputs_may_come_from_a_generator():
+    assert select_outputs(BATCHES, (name for name in ["b", "a"])) == ("b", "a")
 
 
 def test_a_spec_error_survives_pickling():

@@ -4,7 +4,7 @@ The checks look at names, dtypes and shapes only, never at data: a caller may ca
 Byte order does not matter. Strings are numpy unicode arrays (dtype kind ``U``). A missing tensor is fine.
 """
 
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -25,17 +25,21 @@ def check_outputs(specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray])
     _check("output", specs, arrays)
 
 
-def select_outputs(specs: Sequence[TensorSpec], requested: Optional[Sequence[str]]) -> Tuple[str, ...]:
-    """The names of the requested outputs, all for ``None``. Raises ``SpecError`` for an unknown one."""
+def select_outputs(specs: Sequence[TensorSpec], requested: Optional[Iterable[str]]) -> Tuple[str, ...]:
+    """The names of the requested outputs, all for ``None``. Raises ``SpecError`` for what names none."""
     known = tuple(spec.name for spec in specs)
     if requested is None:
         return known
-    if isinstance(requested, str):
-        raise SpecError("requested outputs must be a list of names, not the string {!r}".format(requested))
-    for name in requested:
+    if isinstance(requested, (str, bytes)) or not isinstance(requested, Iterable):
+        kind = type(requested).__name__
+        raise SpecError("requested outputs must be a list of names, not the {} {!r}".format(kind, requested))
+    names = tuple(requested)
+    for name in names:
+        if not isinstance(name, str):
+            raise SpecError("requested outputs must be a list of names, and {!r} is none".format(name))
         if name not in known:
             raise _unknown("output", name, known)
-    return tuple(requested)
+    return names
 
 
 def _check(role: str, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> None:
