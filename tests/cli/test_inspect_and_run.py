@@ -1,7 +1,9 @@
+import json
 import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +29,14 @@ def command(tmp_path, capsys):
 
 def doubling(tmp_path, **parameters):
     return python_neuropod(tmp_path, {"main.py": DOUBLING}, **parameters)
+
+
+def edited(path, **changes):
+    """The package with another config, as no packager of ours would write it."""
+    config = Path(path, "config.json")
+    config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
+    Path(path, "manifest.json").unlink()
+    return path
 
 
 def test_inspect_shows_what_a_package_declares(tmp_path, command):
@@ -56,7 +66,7 @@ def test_inspect_says_which_command_builds_the_environment_that_is_missing(tmp_p
 
 
 def test_inspect_shows_a_version_range_that_nobody_can_read(tmp_path, command):
-    path = doubling(tmp_path, platform_version_semver=">=3.6,<4")
+    path = edited(doubling(tmp_path), platform_version_semver=">=3.6,<4")
     status, shown, _ = command("inspect", path)
     assert status == 0
     assert "write '>=3.6 <4'" in shown

@@ -48,6 +48,11 @@ def test_keys_that_old_packages_lack_have_defaults_and_unknown_ones_are_kept(tmp
     ("changes", "message"),
     [
         ({"platform": None}, "'platform' must be a string, not None"),
+        ({"platform_version_semver": 3}, "'platform_version_semver' must be a string, not 3"),
+        ({"custom_ops": 5}, "'custom_ops' must be a list, not 5"),
+        ({"custom_ops": "abc"}, "'custom_ops' must be a list, not 'abc'"),
+        ({"custom_ops": ["a\0b"]}, "is no plain file name"),
+        ({"input_tensor_device": "GPU"}, "input_tensor_device must be a dict of GPU or CPU by name, not 'GPU'"),
         ({"custom_ops": ["../evil.so"]}, "custom op '../evil.so' is no plain file name"),
         ({"input_tensor_device": {"z": "GPU"}}, "names no input of the model: z"),
         ({"input_tensor_device": {"x": "TPU"}}, "device of input 'x' must be GPU or CPU, not 'TPU'"),
@@ -71,6 +76,48 @@ def test_what_is_no_package_is_a_package_error_with_its_path(tmp_path):
     (tmp_path / "file").write_text("no zip")
     with pytest.raises(PackageError, match="cannot be extracted"):
         open_package(str(tmp_path / "file"), str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("content", [b'{"name": "\xff"}', b"[1]", b"[" * 100000])
+def test_a_config_that_is_no_json_object_in_utf_8_is_a_package_error(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(PackageError, match=r"config\.json (cannot be read|must hold a JSON object)"):
+        open_package(str(tmp_path))
+
+
+def test_a_lock_that_is_not_utf_8_is_a_package_error(tmp_path):
+    directory = old_package(tmp_path)
+    write_files(directory, {"0/requirements.lock": ""})
+    (directory / "0" / "requirements.lock").write_bytes(b"numpy==1.0 # \xff")
+    with pytest.raises(PackageError, match=r"requirements\.lock cannot be read"):
+        open_package(str(directory))
+
+
+@pytest.mark.parametrize("path", [b"/bytes", 5, None, "a\0b"])
+def test_a_path_that_is_none_is_a_package_error(path):
+    with pytest.raises(PackageError, match="the path of a package must be a path"):
+        open_package(path)
+
+
+def test_what_is_neither_folder_nor_file_is_not_read(tmp_path):
+    os.mkfifo(str(tmp_path / "pipe"))
+    with pytest.raises(PackageError, match="neither a folder nor a regular file"):
+        open_package(str(tmp_path / "pipe"), str(tmp_path / "cache"))
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_what_to_do(tmp_path):
+    path = zipped(tmp_path / "a.zip", [("config.json", json.dumps(CONFIG))])
+    (tmp_path / "cache").write_text("a file, where not even root can make a folder")
+    with pytest.raises(PackageError, match=r"the cache folder .*/cache .* cannot be written.*NEUROPOD_OPE_CACHE"):
+        open_package(path, str(tmp_path / "cache"))
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter_to_a_folder(tmp_path):
+    write_files(tmp_path, {"weights": "w" * (2 << 20), "cache": "no folder"})
+    data = [{"path": str(tmp_path / "weights"), "packaged_name": "weights"}]
+    directory = python_neuropod(tmp_path, {"main.py": DOUBLING}, data_paths=data)
+    os.utime(os.path.join(directory, "0", "data", "weights"), (1000, 1000))
+    assert open_package(directory, str(tmp_path / "cache")).name == "sample"
 
 
 @pytest.mark.parametrize(
@@ -124,6 +171,7 @@ def test_a_zip_needs_a_cache_dir(tmp_path):
         ("0/../../evil", "not plain"),
         ("0//evil", "not plain"),
         ("config.json", "occurs twice"),
+        ("config.json ", "occurs twice, but for spaces at the end"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -133,6 +181,20 @@ def test_a_zip_with_an_unsafe_member_is_refused_and_leaves_nothing(tmp_path, mem
         open_package(path, str(tmp_path / "cache"))
     left = [name for name in os.listdir(str(tmp_path / "cache" / "packages")) if not name.endswith(".lock")]
     assert left == []
+
+
+def test_a_zip_with_a_nul_in_a_name_is_refused(tmp_path):
+    path = zipped(tmp_path / "evil.zip", [("config.json", json.dumps(CONFIG)), ("0/main.pyX.txt", "x")])
+    Path(path).write_bytes(Path(path).read_bytes().replace(b"main.pyX.txt", b"main.py\0.txt"))
+    with pytest.raises(PackageError, match=r"main.py\\x00.txt' has a NUL in its name"):
+        open_package(path, str(tmp_path / "cache"))
+
+
+def test_a_zip_whose_names_are_no_text_is_a_package_error(tmp_path):
+    path = zipped(tmp_path / "evil.zip", [("config.json", json.dumps(CONFIG)), ("0/\u00e9", "x")])
+    Path(path).write_bytes(Path(path).read_bytes().replace("\u00e9".encode(), b"\xff\xff"))
+    with pytest.raises(PackageError, match="cannot be extracted"):
+        open_package(path, str(tmp_path / "cache"))
 
 
 def test_a_zip_with_a_symbolic_link_is_refused(tmp_path):

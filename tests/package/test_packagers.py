@@ -209,8 +209,31 @@ def test_strings_are_compared_exactly(tmp_path):
         ({"input_spec": [{"name": "x", "dtype": "float99", "shape": []}]}, "input 'x': dtype 'float99'"),
         ({"test_expected_out": {"y": np.float32([1])}}, "test_expected_out needs test_input_data"),
         ({"test_input_data": {"z": 1}}, "there is no input 'z'"),
-        ({"custom_ops": ["/nowhere/op.so"]}, "there is no file or folder /nowhere/op.so"),
-        ({"data_paths": [{"path": "/", "packaged_name": "../out"}]}, "leads out of the package"),
+        ({"custom_ops": ["/nowhere/op.so"]}, "the custom op /nowhere/op.so does not exist"),
+        ({"custom_ops": "/path/op.so"}, "custom_ops must be a list, not '/path/op.so'"),
+        ({"custom_ops": b"/path/op.so"}, "custom_ops must be a list, not b'/path/op.so'"),
+        ({"custom_ops": 5}, "custom_ops must be a list, not 5"),
+        ({"custom_ops": [b"/path/op.so"]}, "each of custom_ops must be a path"),
+        ({"custom_ops": ["/"]}, "the custom op / is no regular file"),
+        ({"data_paths": "/path"}, "data_paths must be a list, not '/path'"),
+        ({"data_paths": ["/path"]}, "data_paths must be a list of dicts, not of '/path'"),
+        ({"data_paths": [{"path": "/path"}]}, "an item of data_paths has no 'packaged_name'"),
+        ({"data_paths": [{"path": 5, "packaged_name": "x"}]}, "path must be a path, a str or a Path, not 5"),
+        ({"code_path_spec": "/path"}, "code_path_spec must be a list"),
+        ({"code_path_spec": [{"python_root": "/path"}]}, "an item of code_path_spec has no 'dirs_to_package'"),
+        (
+            {"code_path_spec": [{"python_root": "/path", "dirs_to_package": "model"}]},
+            "dirs_to_package must be a list, not 'model'",
+        ),
+        ({"entrypoint": None}, "entrypoint must be a string that is not empty, not None"),
+        ({"model_name": None}, "model_name must be a string that is not empty, not None"),
+        ({"model_name": ""}, "model_name must be a string"),
+        ({"neuropod_path": b"/tmp/x"}, "neuropod_path must be a path"),
+        ({"requirements": 5}, "requirements must be a list"),
+        ({"requirements": [5]}, "each of requirements must be a string"),
+        ({"test_input_data": 5}, "test data must be a dict of tensors by name, not 5"),
+        ({"input_tensor_device": "GPU"}, "input_tensor_device must be a dict of GPU or CPU by name, not 'GPU'"),
+        ({"data_paths": [{"path": "/nowhere", "packaged_name": "../out"}]}, "leads out of the package"),
         ({"data_paths": [{"path": "/nowhere/x", "packaged_name": "x"}]}, "there is no file or folder /nowhere/x"),
         ({"neuropod_path": "/nowhere/folder/package"}, "there is no folder /nowhere/folder"),
     ],
@@ -219,6 +242,104 @@ def test_a_wrong_argument_is_a_value_error_and_leaves_nothing(tmp_path, paramete
     with pytest.raises(ValueError, match=message):
         python_neuropod(tmp_path, {"main.py": DOUBLING}, **parameters)
     assert [name for name in os.listdir(str(tmp_path)) if name != "source"] == []
+
+
+@pytest.mark.parametrize("name", ["", ".", "./", "a/.."])
+def test_data_needs_a_name(tmp_path, name):
+    write_files(tmp_path, {"file": ""})
+    with pytest.raises(PackageError, match="packaged_name must be the name of a file or folder"):
+        python_neuropod(
+            tmp_path, {"main.py": DOUBLING}, data_paths=[{"path": str(tmp_path / "file"), "packaged_name": name}]
+        )
+
+
+def test_data_inside_the_file_of_other_data_is_refused(tmp_path):
+    path = str(write_files(tmp_path, {"file": ""}) / "file")
+    data = [{"path": path, "packaged_name": name} for name in ("a", "a/b/c")]
+    with pytest.raises(PackageError, match="'a/b/c' would lie inside the file that is packaged as 'a'"):
+        python_neuropod(tmp_path, {"main.py": DOUBLING}, data_paths=data)
+    with pytest.raises(PackageError, match="over what is packaged already"):
+        python_neuropod(tmp_path, {"main.py": DOUBLING}, data_paths=data[::-1])
+
+
+def test_lists_may_be_generators_and_paths_objects(tmp_path):
+    write_files(tmp_path, {"op.so": "library", "file": ""})
+    path = python_neuropod(
+        tmp_path,
+        {"main.py": DOUBLING},
+        custom_ops=(tmp_path / name for name in ["op.so"]),
+        data_paths=({"path": tmp_path / name, "packaged_name": name} for name in ["file"]),
+    )
+    assert open_package(path).custom_ops == ("op.so",)
+    assert Path(path, "0", "ops", "op.so").read_text() == "library"
+    assert Path(path, "0", "data", "file").exists()
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "message"),
+    [
+        ("dangling", "nowhere", "is a link that leads to no file"),
+        ("itself", "itself", "is a link that leads to no file"),
+        ("up", "..", "is a link to a folder that it lies in itself"),
+    ],
+)
+def test_links_that_lead_nowhere_or_in_circles_are_refused(tmp_path, link, target, message):
+    write_files(tmp_path / "files", {"folder/a": "a"})
+    (tmp_path / "files" / "folder" / link).symlink_to(target)
+    with pytest.raises(PackageError, match=link + " " + message):
+        python_neuropod(
+            tmp_path,
+            {"main.py": DOUBLING},
+            data_paths=[{"path": str(tmp_path / "files"), "packaged_name": "files"}],
+        )
+    assert not (tmp_path / "packaged").exists()
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path):
+    (tmp_path / "files").mkdir()
+    os.mkfifo(str(tmp_path / "files" / "pipe"))
+    with pytest.raises(PackageError, match="pipe is no regular file"):
+        python_neuropod(
+            tmp_path,
+            {"main.py": DOUBLING},
+            data_paths=[{"path": str(tmp_path / "files"), "packaged_name": "files"}],
+        )
+
+
+RANGES = ("*", "", "x", "1.4.x", "^1.4", "~1", ">=1.1 <1.5", ">= 1.1", "1.2 - 1.4", "1.x || 2.x", "v1.2.3-rc.1+cpu")
+
+
+@pytest.mark.parametrize("version_range", RANGES)
+def test_an_npm_range_is_taken(tmp_path, version_range):
+    path = python_neuropod(tmp_path, {"main.py": DOUBLING}, platform_version_semver=version_range)
+    assert open_package(path).version_range == (version_range or "*")
+
+
+@pytest.mark.parametrize(
+    "version_range", [None, 3, "banana", "latest", ">=3.6,<4", "==1.2", "~=1.2", ">=1.1<1.5", "1.2.3.4", "<", "1..2"]
+)
+def test_what_is_no_npm_range_is_refused(tmp_path, version_range):
+    with pytest.raises(PackageError, match=r"platform_version_semver must be a version range as npm .*, not ") as it:
+        python_neuropod(tmp_path, {"main.py": DOUBLING}, platform_version_semver=version_range)
+    assert repr(version_range) in str(it.value)
+
+
+@pytest.mark.parametrize("package_as_zip", [False, True])
+def test_what_a_model_writes_into_its_folder_in_the_self_test_is_not_packaged(tmp_path, package_as_zip):
+    code = "import os\ndef load(data):\n    for name in ('weights', 'more'):\n"
+    code += "        with open(os.path.join(data, name), 'a') as file:\n            file.write('!')\n"
+    code += "    return lambda x: {'y': x}"
+    write_files(tmp_path, {"weights": "w"})
+    path = python_neuropod(
+        tmp_path,
+        {"main.py": code},
+        data_paths=[{"path": str(tmp_path / "weights"), "packaged_name": "weights"}],
+        test_input_data={"x": np.float32([1])},
+        package_as_zip=package_as_zip,
+    )
+    package = open_package(path, str(tmp_path / "cache"))
+    assert os.listdir(package.file("data")) == ["weights"]
+    assert Path(package.file("data", "weights")).read_text() == "w"
 
 
 def test_what_is_packaged_already_is_not_overwritten(tmp_path):
@@ -237,6 +358,8 @@ def test_an_existing_output_path_is_a_value_error_and_stays(tmp_path, package_as
     assert everything_under(existing) == []
 
 
-def test_a_package_inside_a_python_root_is_a_value_error(tmp_path):
+def test_a_package_inside_what_it_packages_is_a_value_error(tmp_path):
+    with pytest.raises(ValueError, match="must not lie inside the data path"):
+        python_neuropod(tmp_path, {"main.py": DOUBLING}, data_paths=[{"path": str(tmp_path), "packaged_name": "all"}])
     with pytest.raises(ValueError, match="must not lie inside the python_root"):
         python_neuropod(tmp_path, {"main.py": DOUBLING}, neuropod_path=str(tmp_path / "source" / "p"))

@@ -9,6 +9,7 @@ import os
 from typing import Any, Iterable, Mapping, Optional, Sequence, Union
 
 from neuropod_worker.errors import PackageError
+from neuropod_worker.package.arguments import dicts_with, listed, path_text, text
 from neuropod_worker.package.requirements import lock_text
 from neuropod_worker.package.writer import copy_into, place_inside, write_package
 
@@ -35,16 +36,28 @@ def create_python_neuropod(
     inputs as keyword arguments and returns a dict of arrays. ``requirements``: text or lines; unpinned ones
     are compiled.
     """
-    for spec in code_path_spec:
-        _refuse_inside(neuropod_path, spec["python_root"])
+    data = [
+        (path_text("path", item["path"]), _packaged_name(item["packaged_name"]))
+        for item in dicts_with("data_paths", data_paths, ("path", "packaged_name"))
+    ]
+    sources = [
+        (path_text("python_root", spec["python_root"]), path_text("each of dirs_to_package", name))
+        for spec in dicts_with("code_path_spec", code_path_spec, ("python_root", "dirs_to_package"))
+        for name in listed("dirs_to_package", spec["dirs_to_package"])
+    ]
+    for what, place in [("python_root", root) for root, _ in sources] + [("data path", path) for path, _ in data]:
+        _refuse_inside(path_text("neuropod_path", neuropod_path), what, place)
+    entry = {
+        "entrypoint_package": text("entrypoint_package", entrypoint_package),
+        "entrypoint": text("entrypoint", entrypoint),
+    }
 
     def write_model(folder: str) -> None:
-        for item in data_paths:
-            copy_into(item["path"], place_inside(os.path.join(folder, "data"), item["packaged_name"]))
+        for path, name in data:
+            copy_into(path, place_inside(os.path.join(folder, "data"), name))
         code = os.path.join(folder, "code")
-        for spec in code_path_spec:
-            for name in spec["dirs_to_package"]:
-                copy_into(os.path.join(spec["python_root"], name), place_inside(code, name))
+        for root, name in sources:
+            copy_into(os.path.join(root, name), place_inside(code, name))
         for place, _, files in os.walk(code):
             if "__init__.py" not in files:
                 open(os.path.join(place, "__init__.py"), "w").close()
@@ -52,7 +65,6 @@ def create_python_neuropod(
             with open(os.path.join(folder, "requirements.lock"), "w", encoding="utf-8") as file:
                 file.write(lock_text(requirements))
         with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
-            entry = {"entrypoint_package": entrypoint_package, "entrypoint": entrypoint}
             json.dump(entry, file, sort_keys=True)
 
     write_package(neuropod_path, model_name, "python", write_model, input_spec, output_spec, **common)
@@ -80,12 +92,18 @@ def create_torchscript_neuropod(
         if module is not None:
             module.save(target)
         else:
-            copy_into(os.fspath(module_path), target)  # type: ignore[arg-type]
+            copy_into(path_text("module_path", module_path), target)
 
     write_package(neuropod_path, model_name, "torchscript", write_model, input_spec, output_spec, **common)
 
 
-def _refuse_inside(neuropod_path: str, python_root: str) -> None:
-    root, path = os.path.realpath(python_root), os.path.realpath(neuropod_path)
-    if path == root or path.startswith(os.path.join(root, "")):
-        raise PackageError("the package {} must not lie inside the python_root {}".format(path, root), path)
+def _packaged_name(name: Any) -> str:
+    if os.path.normpath(path_text("packaged_name", name)) == ".":
+        raise PackageError("packaged_name must be the name of a file or folder, not {!r}".format(name))
+    return str(name)
+
+
+def _refuse_inside(neuropod_path: str, what: str, place: str) -> None:
+    place, path = os.path.realpath(place), os.path.realpath(neuropod_path)
+    if path == place or path.startswith(os.path.join(place, "")):
+        raise PackageError("the package {} must not lie inside the {} {}".format(path, what, place), path)

@@ -5,7 +5,6 @@ import os
 import shutil
 import stat
 import zipfile
-import zlib
 from typing import Set
 
 from neuropod_worker.errors import PackageError
@@ -38,11 +37,22 @@ def extracted(path: str, cache_dir: str) -> str:
     removes. Raises ``PackageError`` for anything that is not a plain archive of files.
     """
     root = os.path.join(cache_dir, "packages")
-    target = os.path.join(root, file_sha256(path, cache_dir))
+    try:
+        target = os.path.join(root, file_sha256(path, cache_dir))
+    except OSError as error:
+        raise PackageError("{} cannot be read: {}".format(path, error), path) from error
     if os.path.isdir(target):
         return target
-    os.makedirs(root, exist_ok=True)
-    with open(target + ".lock", "w") as lock:
+    try:
+        os.makedirs(root, exist_ok=True)
+        lock = open(target + ".lock", "w")  # noqa: SIM115 - closed below
+    except OSError as error:
+        message = (
+            "{} is a zip file, and the cache folder {} to extract it into cannot be written to: {}. Make it "
+            "writable or name another one (NEUROPOD_OPE_CACHE, or cache_dir=), or unzip the package yourself"
+        )
+        raise PackageError(message.format(path, cache_dir, error), path) from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.isdir(target):
             staged = target + ".staged"
@@ -57,30 +67,37 @@ def extracted(path: str, cache_dir: str) -> str:
 
 
 def _extract(path: str, target: str) -> None:
-    # Zips hold no empty folders, but models are promised a data folder.
-    os.makedirs(os.path.join(target, "0", "data"))
     try:
+        # Zips hold no empty folders, but models are promised a data folder.
+        os.makedirs(os.path.join(target, "0", "data"))
         with zipfile.ZipFile(path) as archive:
             seen: Set[str] = set()
             for member in archive.infolist():
                 _check_member(path, member, seen)
             archive.extractall(target)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
-        raise PackageError("{} cannot be extracted: {}".format(path, error), path) from error
+    except PackageError:
+        raise
+    except Exception as error:  # damage shows as any error of zipfile, zlib, lzma, struct or codecs
+        message = "{} cannot be extracted into {}: {}"
+        raise PackageError(message.format(path, os.path.dirname(target), error), path) from error
 
 
 def _check_member(path: str, member: zipfile.ZipInfo, seen: Set[str]) -> None:
     name = member.filename.rstrip("/")
     parts = name.split("/")
-    if not name or member.filename.startswith("/") or "\\" in name or ":" in parts[0]:
+    # On many file systems, and to every reader, names that differ by these only are the same.
+    same = "/".join(part.rstrip(" ") for part in parts)
+    if "\0" in member.orig_filename:  # from where on zipfile drops it
+        problem = "has a NUL in its name"
+    elif not name or member.filename.startswith("/") or "\\" in name or ":" in parts[0]:
         problem = "has an absolute or foreign path"
     elif ".." in parts or "." in parts or "" in parts:
         problem = "has a path that is not plain"
     elif stat.S_ISLNK(member.external_attr >> _UNIX_MODE_SHIFT):
         problem = "is a symbolic link"
-    elif name in seen:
-        problem = "occurs twice"
+    elif same in seen:
+        problem = "occurs twice, but for spaces at the end"
     else:
-        seen.add(name)
+        seen.add(same)
         return
-    raise PackageError("{} is not a safe package: member {!r} {}".format(path, member.filename, problem), path)
+    raise PackageError("{} is not a safe package: member {!r} {}".format(path, member.orig_filename, problem), path)

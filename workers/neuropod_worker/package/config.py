@@ -5,9 +5,10 @@ Reading takes every package of the original, absent keys included. Writing gives
 
 import json
 import os
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Mapping, Sequence
 
 from neuropod_worker.errors import PackageError
+from neuropod_worker.package.arguments import listed
 from neuropod_worker.package.package import Package
 from neuropod_worker.problem.parsing import parse_specs
 from neuropod_worker.problem.specs import TensorSpec
@@ -25,7 +26,7 @@ def read_json(directory: str, relative: str) -> Dict[str, Any]:
             value = json.load(file)
     except FileNotFoundError:
         raise PackageError("{} is missing in {}".format(relative, directory), path) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise PackageError("{} cannot be read: {}".format(path, error), path) from error
     if not isinstance(value, dict):
         raise PackageError("{} must hold a JSON object".format(path), path)
@@ -42,19 +43,26 @@ def read_config(directory: str) -> Package:
     for key in ("name", "platform", "input_spec", "output_spec"):
         if key not in raw:
             raise PackageError("{} has no {!r}".format(path, key), path)
-    for key in ("name", "platform"):
-        if not isinstance(raw[key], str):
-            raise PackageError("{}: {!r} must be a string, not {!r}".format(path, key, raw[key]), path)
+    version_range = raw.get("platform_version_semver")
+    version_range = "*" if version_range in (None, "") else version_range
+    for key, value in (
+        ("name", raw["name"]),
+        ("platform", raw["platform"]),
+        ("platform_version_semver", version_range),
+    ):
+        if not isinstance(value, str):
+            raise PackageError("{}: {!r} must be a string, not {!r}".format(path, key, value), path)
     inputs = parse_specs(raw["input_spec"], "input")
-    custom_ops = tuple(raw.get("custom_ops") or ())
+    custom_ops = raw.get("custom_ops")
+    custom_ops = () if custom_ops is None else listed("{}: 'custom_ops'".format(path), custom_ops)
     for op in custom_ops:
-        if not isinstance(op, str) or op != os.path.basename(op) or op in ("", ".", ".."):
+        if not isinstance(op, str) or op != os.path.basename(op) or op in ("", ".", "..") or "\0" in op:
             raise PackageError("{}: custom op {!r} is no plain file name".format(path, op), path)
     return Package(
         path=directory,
         name=raw["name"],
         platform=raw["platform"],
-        version_range=raw.get("platform_version_semver") or "*",
+        version_range=version_range,
         inputs=inputs,
         outputs=parse_specs(raw["output_spec"], "output"),
         custom_ops=custom_ops,
@@ -66,11 +74,13 @@ def read_config(directory: str) -> Package:
 
 def input_devices(inputs: Sequence[TensorSpec], given: Any, default: str) -> Dict[str, str]:
     """The device of every input: as ``given`` by name, else ``default``. Raises ``PackageError``."""
+    if not isinstance(given, (Mapping, type(None))):
+        raise PackageError("input_tensor_device must be a dict of GPU or CPU by name, not {!r}".format(given))
     given = dict(given or {})
     devices = {spec.name: given.pop(spec.name, default) for spec in inputs}
     if given:
         message = "input_tensor_device names no input of the model: {}"
-        raise PackageError(message.format(", ".join(sorted(given))))
+        raise PackageError(message.format(", ".join(sorted(map(str, given)))))
     for name, device in devices.items():
         if device not in DEVICES:
             raise PackageError("the device of input {!r} must be GPU or CPU, not {!r}".format(name, device))

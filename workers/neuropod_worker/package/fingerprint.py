@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 import time
+from contextlib import suppress
 from typing import Optional
 
 _CHUNK_BYTES = 1 << 20
@@ -34,11 +35,12 @@ def file_sha256(path: str, cache_dir: Optional[str] = None) -> str:
         pass  # never seen, or a memo that is damaged: both mean hashing
     digest = _sha256(path)
     if time.time() - facts.st_mtime > _SETTLED_AFTER_S:
-        os.makedirs(os.path.dirname(memo), exist_ok=True)
-        descriptor, staged = tempfile.mkstemp(dir=os.path.dirname(memo))
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"identity": identity, "sha256": digest}, file)
-        os.replace(staged, memo)
+        with suppress(OSError):  # a cache that cannot be written to remembers nothing
+            os.makedirs(os.path.dirname(memo), exist_ok=True)
+            descriptor, staged = tempfile.mkstemp(dir=os.path.dirname(memo))
+            with open(descriptor, "w", encoding="utf-8") as file:
+                json.dump({"identity": identity, "sha256": digest}, file)
+            os.replace(staged, memo)
     return digest
 
 

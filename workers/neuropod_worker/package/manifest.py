@@ -38,7 +38,11 @@ def verify_manifest(directory: str, cache_dir: Optional[str] = None) -> None:
         raise PackageError("{} is not a manifest of version {}".format(path, _VERSION), path)
     for relative, expected in files.items():
         path = os.path.join(directory, relative)
-        if not os.path.isfile(path):
+        if "\0" in relative or not os.path.isfile(path):
             raise PackageError("{} is in the manifest, but missing: {}".format(relative, directory), path)
-        if file_sha256(path, cache_dir) != expected:
+        try:
+            found = file_sha256(path, cache_dir)
+        except OSError as error:
+            raise PackageError("{} cannot be read: {}".format(path, error), path) from error
+        if found != expected:
             raise PackageError("{} is not what the manifest of {} says".format(relative, directory), path)

@@ -10,6 +10,7 @@ from typing import Optional
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.archive import extracted
+from neuropod_worker.package.arguments import path_text
 from neuropod_worker.package.config import read_config
 from neuropod_worker.package.manifest import verify_manifest
 from neuropod_worker.package.package import Package
@@ -25,12 +26,14 @@ def open_package(path: str, cache_dir: Optional[str] = None) -> Package:
     hashes of large files are remembered there too. Raises ``PackageError`` or ``SpecError``, both
     ``ValueError``.
     """
-    path = os.path.abspath(os.fspath(path))
+    path = os.path.abspath(path_text("the path of a package", path))
     if os.path.isdir(path):
         verify_manifest(path, cache_dir)
         return read_package(path)
     if not os.path.exists(path):
         raise PackageError("there is no package at {}".format(path), path)
+    if not os.path.isfile(path):
+        raise PackageError("{} is neither a folder nor a regular file".format(path), path)
     if cache_dir is None:
         raise PackageError("{} is a zip file; a cache_dir to extract it into is needed".format(path), path)
     return read_package(extracted(path, cache_dir))
@@ -43,8 +46,11 @@ def read_package(directory: str) -> Package:
         package = package._replace(version_range=_READERS_OF_OLD_TORCHSCRIPT)
     lock = package.file("requirements.lock")
     if os.path.exists(lock):
-        with open(lock, encoding="utf-8") as file:
-            package = package._replace(requirements_lock=file.read())
+        try:
+            with open(lock, encoding="utf-8") as file:
+                package = package._replace(requirements_lock=file.read())
+        except (OSError, UnicodeDecodeError) as error:
+            raise PackageError("{} cannot be read: {}".format(lock, error), lock) from error
     return package
 
 

@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from typing import Dict, List, Sequence, Union
+from typing import Any, Dict, List, Sequence, Union
 
 from neuropod_worker.errors import PackageError
+from neuropod_worker.package.arguments import listed
 
 # A direct pin: one exact version; extras, a marker and a comment may follow.
 _PIN = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,\s-]*\])?\s*===?\s*[^\s*;#]+\s*(;.*)?(\s#.*)?$")
@@ -32,11 +33,18 @@ def lock_text(requirements: Union[str, Sequence[str]]) -> str:
     with uv or pip-tools, and the lock's header then names it, in the words of pip-compile. Raises
     ``PackageError`` where neither is there, or where the requirements cannot be met.
     """
-    text = requirements if isinstance(requirements, str) else "\n".join(requirements)
+    given = requirements.splitlines() if isinstance(requirements, str) else listed("requirements", requirements)
+    text = "\n".join(map(_line, given))
     lines = [line.strip() for line in text.splitlines()]
     if not all(_PIN.match(line) for line in lines if line and not line.startswith("#")):
         text = "# This file was made with Python {}.{}\n{}".format(*sys.version_info[:2], _compiled(text))
     return text.rstrip("\n") + "\n"
+
+
+def _line(value: Any) -> str:
+    if not isinstance(value, str):
+        raise PackageError("each of requirements must be a string such as numpy==1.19.5, not {!r}".format(value))
+    return value
 
 
 def _compiled(text: str) -> str:

@@ -31,6 +31,8 @@ class SampleData(NamedTuple):
 
 def as_arrays(tensors: Mapping[str, Any]) -> Arrays:
     """What a user gives for tensors, as arrays: numbers, lists and whatever else numpy understands."""
+    if not isinstance(tensors, Mapping):
+        raise PackageError("test data must be a dict of tensors by name, not {!r}".format(tensors))
     return {name: np.asarray(value) for name, value in tensors.items()}
 
 

@@ -3,10 +3,11 @@
 import os
 import shutil
 import tempfile
-from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, Tuple
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.archive import write_archive
+from neuropod_worker.package.arguments import listed, path_text, text, version_range
 from neuropod_worker.package.config import DEVICES, input_devices, write_config
 from neuropod_worker.package.manifest import write_manifest
 from neuropod_worker.package.package import Package
@@ -14,6 +15,8 @@ from neuropod_worker.package.self_test import self_test
 from neuropod_worker.package.tensors_file import as_arrays, write_test_data
 from neuropod_worker.problem.checks import check_inputs
 from neuropod_worker.problem.parsing import parse_specs
+
+_ignored = shutil.ignore_patterns("*.pyc", "__pycache__")
 
 
 def write_package(
@@ -47,27 +50,28 @@ def write_package(
 
     Raises ``PackageError`` or ``SpecError`` (both ``ValueError``); a failed call leaves nothing behind.
     """
-    neuropod_path = os.path.abspath(os.fspath(neuropod_path))
+    neuropod_path = os.path.abspath(path_text("neuropod_path", neuropod_path))
     if default_input_tensor_device not in DEVICES:
         message = "default_input_tensor_device must be GPU or CPU, not {!r}"
         raise PackageError(message.format(default_input_tensor_device))
     if test_expected_out is not None and test_input_data is None:
         raise PackageError("test_expected_out needs test_input_data")
     inputs = parse_specs(input_spec, "input")
+    op_paths = _op_paths(custom_ops)
     package = Package(
         path=neuropod_path,
-        name=model_name,
+        name=text("model_name", model_name),
         platform=platform,
-        version_range=platform_version_semver,
+        version_range=version_range("platform_version_semver", platform_version_semver),
         inputs=inputs,
         outputs=parse_specs(output_spec, "output"),
-        custom_ops=tuple(os.path.basename(path) for path in custom_ops),
+        custom_ops=tuple(os.path.basename(path) for path in op_paths),
         input_devices=input_devices(inputs, input_tensor_device, default_input_tensor_device),
         requirements_lock=None,
         config={},
     )
-    test_inputs = as_arrays(test_input_data or {})
-    test_outputs = as_arrays(test_expected_out or {})
+    test_inputs = as_arrays({} if test_input_data is None else test_input_data)
+    test_outputs = as_arrays({} if test_expected_out is None else test_expected_out)
     check_inputs(inputs, test_inputs)
 
     _refuse_existing(neuropod_path)
@@ -79,13 +83,18 @@ def write_package(
         staged = os.path.join(staging, "package")
         os.makedirs(os.path.join(staged, "0", "data"))
         write_config(staged, package)
-        _copy_custom_ops(custom_ops, os.path.join(staged, "0", "ops"))
+        for path in op_paths:
+            copy_into(path, os.path.join(staged, "0", "ops", os.path.basename(path)))
         write_model(os.path.join(staged, "0"))
         if test_input_data is not None and persist_test_data:
             write_test_data(staged, test_inputs, test_outputs)
         write_manifest(staged)
         if test_input_data is not None:
-            self_test(staged, test_inputs, test_outputs if test_expected_out is not None else None)
+            # A model may write into its own folder; what is committed is what was there before.
+            tested = os.path.join(staging, "tested")
+            shutil.copytree(staged, tested)
+            self_test(tested, test_inputs, test_outputs if test_expected_out is not None else None)
+            shutil.rmtree(tested, ignore_errors=True)
         if package_as_zip:
             write_archive(staged, staged + ".zip", compress=bool(zip_compression))
             staged += ".zip"
@@ -97,17 +106,21 @@ def write_package(
 
 def copy_into(source: str, target: str) -> None:
     """Copy a file or a folder without compiled Python. Raises ``PackageError`` rather than overwrite."""
-    if not os.path.exists(source):
+    if not os.path.lexists(source):
         raise PackageError("there is no file or folder {}".format(source), source)
     if os.path.exists(target) and not (os.path.isdir(target) and not os.listdir(target)):
         raise PackageError("{} would be packaged over what is packaged already".format(source), source)
-    if os.path.isdir(source):
-        if os.path.isdir(target):
-            os.rmdir(target)
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pyc", "__pycache__"))
-    else:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        shutil.copyfile(source, target)
+    try:
+        _check_copyable(source)
+        if os.path.isdir(source):
+            if os.path.isdir(target):
+                os.rmdir(target)
+            shutil.copytree(source, target, ignore=_ignored)
+        else:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copyfile(source, target)
+    except OSError as error:
+        raise PackageError("{} cannot be packaged: {}".format(source, error), source) from error
 
 
 def place_inside(folder: str, relative: str) -> str:
@@ -115,7 +128,28 @@ def place_inside(folder: str, relative: str) -> str:
     path = os.path.normpath(os.path.join(folder, relative))
     if path != folder and not path.startswith(folder + os.sep):
         raise PackageError("{!r} leads out of the package".format(relative))
+    above = os.path.dirname(path)
+    while above.startswith(folder + os.sep):
+        if os.path.isfile(above):
+            message = "{!r} would lie inside the file that is packaged as {!r}"
+            raise PackageError(message.format(relative, os.path.relpath(above, folder)))
+        above = os.path.dirname(above)
     return path
+
+
+def _check_copyable(source: str, above: Tuple[str, ...] = ()) -> None:
+    """Follow links as the copying does; raise ``PackageError`` where that would find no file or no end."""
+    if os.path.isdir(source):
+        folder = os.path.realpath(source)
+        if folder in above:
+            raise PackageError("{} is a link to a folder that it lies in itself".format(source), source)
+        names = os.listdir(source)
+        for name in set(names).difference(_ignored(source, names)):
+            _check_copyable(os.path.join(source, name), above + (folder,))
+    elif not os.path.isfile(source):
+        leads_nowhere = os.path.islink(source) and not os.path.exists(source)
+        problem = "is a link that leads to no file" if leads_nowhere else "is no regular file"
+        raise PackageError("{} {}, and cannot be packaged".format(source, problem), source)
 
 
 def _refuse_existing(path: str) -> None:
@@ -123,6 +157,10 @@ def _refuse_existing(path: str) -> None:
         raise PackageError("{} exists already; remove it or choose another path".format(path), path)
 
 
-def _copy_custom_ops(custom_ops: Sequence[str], folder: str) -> None:
-    for path in custom_ops:
-        copy_into(path, os.path.join(folder, os.path.basename(path)))
+def _op_paths(custom_ops: Any) -> Tuple[str, ...]:
+    paths = tuple(path_text("each of custom_ops", path) for path in listed("custom_ops", custom_ops))
+    for path in paths:
+        if not os.path.isfile(path):
+            problem = "is no regular file" if os.path.lexists(path) else "does not exist"
+            raise PackageError("the custom op {} {}".format(path, problem), path)
+    return paths
