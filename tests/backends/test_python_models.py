@@ -1,12 +1,14 @@
 import importlib.util
 import os
 import sys
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sample_packages import DOUBLING, FLOATS_OUT, python_package, write_files
 
-from neuropod_worker.backends import LoadOptions, load_model
+from neuropod_worker.backends import LoadOptions, check_platform, load_model
 from neuropod_worker.errors import LoadError, PackageError, SpecError
 
 X = np.float32([1, 2, 3])
@@ -177,8 +179,27 @@ def test_an_entry_point_outside_the_package_is_a_package_error(tmp_path):
 
 def test_an_unknown_platform_is_a_package_error(tmp_path):
     package = python_package(tmp_path, {"main.py": DOUBLING})._replace(platform="onnx")
-    with pytest.raises(PackageError, match="platform 'onnx' is not supported; supported are python, torchscript"):
-        load_model(package)
+    for refuse in (load_model, check_platform):
+        with pytest.raises(PackageError, match="platform 'onnx' is not supported; supported are python, torchscript"):
+            refuse(package)
+
+
+def test_a_call_that_runs_while_the_model_is_closed_ends_well(tmp_path, monkeypatch):
+    events = SimpleNamespace(inside=threading.Event(), closed=threading.Event())
+    monkeypatch.setitem(sys.modules, "events_of_the_test", events)
+    code = "import events_of_the_test as events\n"
+    code += "def load(data):\n    def f(x):\n        events.inside.set()\n        assert events.closed.wait(60)\n"
+    code += "        from model.later import factor\n        return {'y': x * factor}\n    return f\n"
+    model = load_model(python_package(tmp_path, {"main.py": code, "later.py": "factor = 3\n"}))
+    results = []
+    calling = threading.Thread(target=lambda: results.append(model.infer({"x": X})["y"].tolist()))
+    calling.start()
+    assert events.inside.wait(60)
+    model.close()
+    events.closed.set()
+    calling.join()
+    assert results == [[3, 6, 9]]
+    assert model.infer({"x": X})["y"].tolist() == [3, 6, 9], "one that comes just after, too"
 
 
 def test_a_missing_framework_is_a_load_error_that_names_it(tmp_path):

@@ -40,7 +40,7 @@ class Backend:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Give the model up. Nothing is called afterwards."""
+        """Release what would not go with the last reference. A call may be running; no other one follows."""
 
 
 class Described(NamedTuple):

@@ -51,11 +51,10 @@ class CodeScope:
         return module_name.partition(".")[0] in self._names
 
     def close(self) -> None:
-        """Forget the modules; objects that are still referred to live on."""
+        """Hide the modules, if they linger. Code of theirs that is running still finds them."""
         with _turn:
             if _showings and _showings[-1].scope is self:
                 _hide_unneeded()
-        self._modules.clear()
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:
         """The finder protocol of ``sys.meta_path``, for own modules."""

@@ -20,17 +20,21 @@ _REMEMBERED_SIGNATURES = 1024
 _Signature = Tuple[Tuple[str, type, Any, Tuple[int, ...]], ...]
 
 
+def check_platform(package: Package) -> None:
+    """Raise ``PackageError`` if there is no backend for the package's platform, in whatever environment."""
+    if package.platform not in _PLATFORM_MODULES:
+        message = "platform {!r} is not supported; supported are {}"
+        supported = ", ".join(sorted(_PLATFORM_MODULES))
+        raise PackageError(message.format(package.platform, supported), package.path)
+
+
 def load_model(package: Package, options: LoadOptions = LoadOptions()) -> "LoadedModel":  # noqa: B008 - immutable
     """Load a package's model into this process, which runs the package's code.
 
     Raises ``PackageError`` where the package is at fault, else ``LoadError``.
     """
-    module = _PLATFORM_MODULES.get(package.platform)
-    if module is None:
-        message = "platform {!r} is not supported; supported are {}"
-        supported = ", ".join(sorted(_PLATFORM_MODULES))
-        raise PackageError(message.format(package.platform, supported), package.path)
-    backend = importlib.import_module(module, __package__).load(package, options)
+    check_platform(package)
+    backend = importlib.import_module(_PLATFORM_MODULES[package.platform], __package__).load(package, options)
     return LoadedModel(package, options, backend)
 
 
@@ -68,7 +72,7 @@ class LoadedModel:
         return {name: outputs[name] for name in names}
 
     def close(self) -> None:
-        """Give the model up; its memory is free once nothing else refers to it."""
+        """Give the model up; its memory is free once nothing refers to it. A call that is running ends well."""
         self._backend.close()
 
     def __repr__(self) -> str:

@@ -26,7 +26,6 @@ class PythonBackend(Backend):
         return self._model(**inputs)  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        del self._model
         self._scope.close()
 
 

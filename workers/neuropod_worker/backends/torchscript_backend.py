@@ -39,9 +39,6 @@ class TorchScriptBackend(Backend):
             result = self._module(arguments) if self._takes_dict else self._module(**arguments)
         return {name: _array(name, value) for name, value in self._named(result).items()}
 
-    def close(self) -> None:
-        del self._module
-
     def _named(self, result: Any) -> Dict[str, Any]:
         if isinstance(result, dict):
             return result
