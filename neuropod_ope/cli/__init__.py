@@ -11,7 +11,7 @@ import neuropod_ope
 from neuropod_ope.cli.env import add_env_commands
 from neuropod_ope.cli.inspect import add_inspect_command
 from neuropod_ope.cli.run import add_run_command
-from neuropod_ope.errors import NeuropodError
+from neuropod_ope.errors import EnvironmentBuildError, NeuropodError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.run(arguments)
     except (NeuropodError, OSError) as error:
-        print(f"neuropod-ope: {error}", file=sys.stderr)
+        print(f"neuropod-ope: {_text(error)}", file=sys.stderr)
         return 1
     return status
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, EnvironmentBuildError) and error.log_shown:
+        return str(error).partition("\n")[0] + " see above"
+    return str(error)

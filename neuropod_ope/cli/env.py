@@ -14,6 +14,7 @@ from neuropod_ope.environment import (
     registered_environment,
 )
 from neuropod_ope.environment.store import Store, StoredEnvironment
+from neuropod_worker.backends import check_platform
 from neuropod_worker.errors import NeuropodError
 from neuropod_worker.package.reader import open_package
 
@@ -151,6 +152,7 @@ def _requirement(arguments: argparse.Namespace, policy: EnvironmentPolicy) -> Re
         lock = arguments.lock.read_text(encoding="utf-8") if arguments.lock else None
         return Requirement(arguments.platform, arguments.range, lock)
     package = open_package(arguments.package, str(policy.cache_dir))
+    check_platform(package)
     return Requirement(package.platform, package.version_range, package.requirements_lock)
 
 

@@ -17,7 +17,8 @@ from neuropod_ope.environment import (
 )
 from neuropod_ope.environment.catalog import load_catalog
 from neuropod_ope.environment.lockfile import read_lock
-from neuropod_ope.environment.versions import RangeError
+from neuropod_worker.backends import check_platform
+from neuropod_worker.errors import PackageError
 from neuropod_worker.package import Package, open_package
 from neuropod_worker.package.tensors_file import LEGACY_TEST_DATA, read_test_data
 from neuropod_worker.problem.specs import TensorSpec
@@ -56,15 +57,26 @@ def _declared(package: Package) -> Iterator[tuple[str, str]]:
 def _what_runs_it(package: Package, source: str, policy: EnvironmentPolicy) -> Iterator[tuple[str, str]]:
     requirement = Requirement(package.platform, package.version_range, package.requirements_lock)
     try:
-        missing = satisfied_by_this_interpreter(requirement)
+        missing = _missing_here(package, requirement)
         yield "in process", f"no: {missing}" if missing else "yes, this interpreter has what it needs"
+        check_platform(package)
         environment = ensure_environment(requirement, policy, source)
     except NoMatchingEnvironment as error:
-        yield "out of process", f"not yet: {error}"
-    except RangeError as error:
+        # That inspecting builds nothing is no policy of the user's.
+        how = f"{error.lack}; run: {error.command}" if error.lack else error
+        yield "out of process", f"not yet: {how}"
+    except PackageError as error:
         yield "out of process", f"no: {error}"
     else:
         yield "out of process", f"yes, with {environment.python}"
+
+
+def _missing_here(package: Package, requirement: Requirement) -> str | None:
+    try:
+        check_platform(package)
+    except PackageError as error:
+        return str(error)
+    return satisfied_by_this_interpreter(requirement)
 
 
 def _framework(platform: str) -> str:

@@ -32,7 +32,7 @@ from neuropod_ope.environment.lockfile import read_lock
 from neuropod_ope.environment.requirement import Environment, EnvironmentPolicy, Requirement
 from neuropod_ope.environment.resolve import NothingResolves, Resolution, remembered, resolve
 from neuropod_ope.environment.store import Store
-from neuropod_ope.environment.this_interpreter import installed_version, isolated_path, missing_from
+from neuropod_ope.environment.this_interpreter import installed_version, isolated_path, missing_for_a_worker
 from neuropod_ope.environment.uv import Uv
 from neuropod_ope.environment.versions import check_range
 
@@ -48,32 +48,53 @@ def ensure_environment(
     check_range(requirement.version_range)
     why = f"{source} ({requirement})" if source else str(requirement)
     search = _Search(policy, why, build_command(policy, *what_to_build(requirement, source)), requirement)
-    with _os_errors_translated(why):
-        here = missing_from(requirement, isolated_path())
+    with _os_errors_translated(why, policy.cache_dir):
+        here = missing_for_a_worker(requirement, isolated_path())
         if here is None and sys.executable:
             return search.this_interpreter()
         return search.built(requirement, here or "this process names no interpreter", refresh)
 
 
 def registered_environment(python: str | os.PathLike[str], policy: EnvironmentPolicy) -> Environment:
-    """An existing interpreter as an environment; it is run once, nothing in it is touched.
+    """An existing interpreter, or the folder of a virtualenv, as an environment; nothing in it is touched.
 
     Raises NoMatchingEnvironment or EnvironmentBuildError.
     """
-    path = Path(python).absolute()
+    path = _python_of(Path(python).absolute())
     why = f"the interpreter {path}"
     search = _Search(policy, why, build_command(policy, "--python", str(path)))
-    with _os_errors_translated(why):
+    with _os_errors_translated(why, policy.cache_dir):
         return Environment(path, (search.support(search.probed(path)),), "")
 
 
+def _python_of(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    python = path / "bin/python"
+    if not python.exists():
+        raise NoMatchingEnvironment(f"{path} is a folder without bin/python: no virtualenv, and no interpreter")
+    return python
+
+
 @contextmanager
-def _os_errors_translated(why: str) -> Iterator[None]:
+def _os_errors_translated(why: str, cache_dir: Path) -> Iterator[None]:
     # A full disk, a cache folder of somebody else, no uv.
     try:
         yield
     except OSError as error:
+        if _concerns(error, cache_dir.absolute()):
+            raise EnvironmentBuildError(
+                f"the cache folder {cache_dir} cannot be used: {error}. Make it writable or name another one "
+                "(NEUROPOD_OPE_CACHE, cache_dir=, or --cache-dir at the command line)"
+            ) from error
         raise EnvironmentBuildError(f"cannot build the environment for {why}: {error}") from error
+
+
+def _concerns(error: OSError, folder: Path) -> bool:
+    if not isinstance(error.filename, str):
+        return False
+    place = Path(error.filename)
+    return place.is_relative_to(folder) or folder.is_relative_to(place)
 
 
 class _Search:

@@ -15,7 +15,7 @@ from neuropod_ope.environment.resolve import NothingResolves
 
 _ATTEMPT_LINES = 8
 _NO_WHEELS = "building from source is disabled"
-_OR_REGISTER = "or name an existing interpreter with environment="
+_OR_REGISTER = "or name an existing interpreter (environment=..., or --python at the command line)"
 
 
 def build_command(policy: EnvironmentPolicy, *what: str) -> str:
@@ -95,4 +95,5 @@ def building_forbidden(lack: str, command: str, requirement: Requirement | None)
         platform=requirement.platform if requirement else None,
         version_range=requirement.version_range if requirement else None,
         command=command,
+        lack=lack,
     )

@@ -73,11 +73,15 @@ def probe(path: Path) -> Interpreter:
             errors="replace",
             timeout=_PROBE_TIMEOUT_S,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:
+        raise ProbeError(f"it did not answer within {_PROBE_TIMEOUT_S} s") from None
+    except OSError as error:
         raise ProbeError(str(error)) from error
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
-        raise ProbeError(f"exit code {done.returncode}: {done.stderr.strip()[:_STDERR_SHOWN_CHARS]}")
+        # What is no Python may quote its arguments, and they would say nothing to a person.
+        said = "" if any(line and line in done.stderr for line in _PROBE.splitlines()) else done.stderr.strip()
+        raise ProbeError(f"exit code {done.returncode}: {said[:_STDERR_SHOWN_CHARS] or 'it is no Python'}")
     # The last line: a sitecustomize may have printed something before.
     try:
         return Interpreter(*json.loads(lines[-1]))

@@ -24,6 +24,14 @@ def isolated_path() -> list[str]:
     return site.getsitepackages()
 
 
+def missing_for_a_worker(requirement: Requirement, path: Sequence[str]) -> str | None:
+    """As above for a worker, which starts with ``-I`` and finds packages in ``path`` (an `isolated_path()`) only."""
+    missing = missing_from(requirement, path)
+    if missing is None and installed_version("numpy", path) is None:
+        return "this interpreter has no numpy that a worker would find: one in PYTHONPATH or in --user does not count"
+    return missing
+
+
 def missing_from(requirement: Requirement, path: Sequence[str]) -> str | None:
     """As above, with the installed packages looked up in ``path``."""
     if requirement.platform == "python":

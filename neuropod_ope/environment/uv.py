@@ -45,17 +45,16 @@ class Uv:
         environ["UV_PYTHON_DOWNLOADS"] = "manual"
         finished = run_shown(command, environ, show, self._redact, inherit)
         if check and finished.returncode:
-            raise self.failure(finished, *arguments)
+            raise self.failure(finished, *arguments, shown=show)
         return finished
 
-    def failure(self, finished: Finished, *arguments: str | Path) -> EnvironmentBuildError:
+    def failure(self, finished: Finished, *arguments: str | Path, shown: bool = False) -> EnvironmentBuildError:
         command = self._redact(shlex.join(["uv", *map(str, arguments)]))
         code = finished.returncode
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
         lines = "\n".join(f"  {line}" for line in finished.log[-_SHOWN_LINES:])
-        return EnvironmentBuildError(
-            f"{command} failed ({how}):\n{lines}", command=command, returncode=code, log=finished.log
-        )
+        message = f"{command} failed ({how}):\n{lines}"
+        return EnvironmentBuildError(message, command, code, finished.log, shown)
 
     def package_arguments(self, source: tuple[str, ...]) -> list[str]:
         """What every command that picks packages is told: wheels only, but for those named."""

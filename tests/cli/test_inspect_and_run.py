@@ -61,8 +61,19 @@ def test_inspect_says_which_command_builds_the_environment_that_is_missing(tmp_p
     assert status == 0
     assert "surely-not-installed==1.0" in shown
     assert "this interpreter has no surely-not-installed" in shown
-    assert f"neuropod-ope env build {path}" in shown
+    assert f"has not been resolved; run: neuropod-ope env build {path}" in shown
+    assert "never" not in shown
     assert not (tmp_path / "cache" / "environments").exists()
+
+
+def test_inspect_says_that_a_platform_is_supported_nowhere(tmp_path, command):
+    path = edited(doubling(tmp_path), platform="tensorflow")
+    status, shown, _ = command("inspect", path)
+    assert status == 0
+    assert "in process      no: platform 'tensorflow' is not supported; supported are python, torchscript" in shown
+    assert "out of process  no: platform 'tensorflow' is not supported" in shown
+    with_env = main(["env", "build", path, "--cache-dir", str(tmp_path / "cache")])
+    assert with_env == 1, "no environment is built that nobody could use"
 
 
 def test_inspect_shows_a_version_range_that_nobody_can_read(tmp_path, command):

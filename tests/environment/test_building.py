@@ -182,6 +182,18 @@ def test_a_failed_build_leaves_nothing_and_tells_no_password(machine: Machine) -
     assert len(machine.built()) == 1
 
 
+def test_at_the_command_line_a_failure_is_shown_once(machine: Machine, tmp_path: Path) -> None:
+    machine.ask(LOCK.replace("1.0", "2.0"))
+    machine.index.broken = True
+    (tmp_path / "lock").write_text(LOCK)
+    words = ["env", "build", "--platform", "python", "--lock", tmp_path / "lock", "--cache-dir", machine.cache]
+    command = [sys.executable, "-m", "neuropod_ope.cli", *words]
+    done = subprocess.run(command, env=machine.environ, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("404") == 1, done.stderr
+    assert done.stderr.splitlines()[-1].endswith("failed (exit code 1): see above")
+
+
 def test_a_hash_in_the_lock_is_checked(machine: Machine) -> None:
     failed = machine.ask(LOCK.replace("tiny==1.0", f"tiny==1.0 --hash=sha256:{'0' * 64}"))
     assert failed["error"] == "EnvironmentBuildError"

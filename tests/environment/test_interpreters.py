@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from neuropod_ope.environment import EnvironmentPolicy, NoMatchingEnvironment, registered_environment
+from neuropod_ope.environment import (
+    EnvironmentBuildError,
+    EnvironmentPolicy,
+    NoMatchingEnvironment,
+    Requirement,
+    ensure_environment,
+    registered_environment,
+)
 from neuropod_ope.environment.interpreters import ProbeError, discover, probe, registered
 from neuropod_ope.environment.store import Store
 
@@ -136,6 +143,32 @@ def test_what_cannot_run_as_a_registered_interpreter_is_an_error(tmp_path: Path)
         registered_environment(old, policy)
     with pytest.raises(NoMatchingEnvironment, match="env build --python"):
         registered_environment(sys.executable, policy)
+
+
+def test_the_folder_of_a_virtualenv_stands_for_its_python(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    script(own / "bin/python", 'echo \'["/old", "3.5.2", "cpython", "", "linux", "", true]\'')
+    policy = EnvironmentPolicy(tmp_path / "cache", build="never")
+    with pytest.raises(NoMatchingEnvironment, match=rf"{own}/bin/python is Python 3\.5\.2"):
+        registered_environment(own, policy)
+    with pytest.raises(NoMatchingEnvironment, match=rf"{tmp_path} is a folder without bin/python"):
+        registered_environment(tmp_path, policy)
+
+
+@pytest.mark.parametrize("program", ["/bin/ls", "/bin/echo", "/bin/true", "/etc/passwd"])
+def test_what_is_no_python_gives_a_short_error_that_names_it(tmp_path: Path, program: str) -> None:
+    with pytest.raises(NoMatchingEnvironment, match=rf"^{program} cannot run a model: ") as caught:
+        registered_environment(program, EnvironmentPolicy(tmp_path / "cache"))
+    assert "import" not in str(caught.value)
+    assert len(str(caught.value)) < 120
+
+
+def test_a_cache_folder_that_cannot_be_made_is_named_with_what_to_do() -> None:
+    policy = EnvironmentPolicy(Path("/proc/x"))
+    with pytest.raises(EnvironmentBuildError, match=r"^the cache folder /proc/x cannot be used.*NEUROPOD_OPE_CACHE"):
+        registered_environment(sys.executable, policy)
+    with pytest.raises(EnvironmentBuildError, match=r"^the cache folder /proc/x cannot be used.*cache_dir="):
+        ensure_environment(Requirement("python", "*", "not-installed==1.0"), policy)
 
 
 def test_a_registered_interpreter_does_not_become_a_candidate(tmp_path: Path) -> None:

@@ -1,8 +1,13 @@
+import os
 import pickle
 import platform
+import subprocess
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
+from environments_for_tests import ROOT, WORKERS
 
 from neuropod_ope.environment import (
     EnvironmentBuildError,
@@ -12,7 +17,7 @@ from neuropod_ope.environment import (
     ensure_environment,
     satisfied_by_this_interpreter,
 )
-from neuropod_ope.environment.this_interpreter import missing_from
+from neuropod_ope.environment.this_interpreter import isolated_path, missing_for_a_worker, missing_from
 
 
 def python(version_range: str, lock: str | None = None) -> Requirement:
@@ -42,13 +47,40 @@ def test_only_packages_that_the_given_path_holds_count() -> None:
     assert "has no torch" in str(missing_from(Requirement("torchscript", "*", None), []))
 
 
+def test_a_worker_needs_a_numpy_that_an_isolated_start_finds() -> None:
+    assert missing_for_a_worker(python("*"), isolated_path()) is None
+    assert "no numpy that a worker would find" in str(missing_for_a_worker(python("*"), []))
+    assert "has no torch" in str(missing_for_a_worker(Requirement("torchscript", "*", None), []))
+
+
+@pytest.mark.workers
+def test_a_numpy_in_pythonpath_does_not_make_an_interpreter_fit_for_a_worker(tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "uv", "venv", "-q", "--python", sys.executable, bare], check=True)
+    code = (
+        "import numpy; from pathlib import Path; from neuropod_ope.environment import *\n"
+        "requirement = Requirement('python', '*', None)\n"
+        "print(satisfied_by_this_interpreter(requirement))\n"
+        "try: ensure_environment(requirement, EnvironmentPolicy(Path('cache'), build='never'))\n"
+        "except NoMatchingEnvironment as error: print(error)"
+    )
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(WORKERS), *filter(None, sys.path)])}
+    done = subprocess.run(
+        [bare / "bin/python", "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    in_process, out_of_process = done.stdout.splitlines()
+    assert in_process == "None"
+    assert "the environment for Python * has not been resolved" in out_of_process
+
+
 def test_a_range_in_pips_spelling_is_refused_before_anything_is_done(tmp_path: object) -> None:
     with pytest.raises(ValueError, match=r"write '>=3\.6 <3\.8'"):
         ensure_environment(python(">=3.6,<3.8"), EnvironmentPolicy(tmp_path))  # type: ignore[arg-type]
 
 
 def test_errors_survive_pickling_with_their_facts() -> None:
-    error = NoMatchingEnvironment("no", platform="python", version_range="*", command="do this")
+    error = NoMatchingEnvironment("no", platform="python", version_range="*", command="do this", lack="that")
     assert pickle.loads(pickle.dumps(error)).__dict__ == error.__dict__
-    failed = EnvironmentBuildError("no", command="uv", returncode=2, log=("line",))
+    failed = EnvironmentBuildError("no", command="uv", returncode=2, log=("line",), log_shown=True)
     assert pickle.loads(pickle.dumps(failed)).__dict__ == failed.__dict__
