@@ -66,7 +66,7 @@ def environment(name, python, pins, options=()):
 
 
 def run_tests_in(python, *arguments):
-    """Runs tests of this project with another environment's pytest; fails with what they printed."""
+    """Run tests of this project with another environment's pytest; fail with what they printed."""
     run = subprocess.run(
         [python, "-m", "pytest", "-p", "no:cacheprovider", "-q", *arguments],
         cwd=str(ROOT),

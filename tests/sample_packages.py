@@ -13,7 +13,7 @@ def load(data_dir):
 
 
 def write_files(folder, files):
-    """Writes text files by relative path and returns the folder."""
+    """Write text files by relative path and return the folder."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,7 +22,7 @@ def write_files(folder, files):
 
 
 def python_neuropod(tmp_path, files, **parameters):
-    """Packages a folder ``model`` with these files, entry point ``model.main:load``; returns the path."""
+    """Package a folder ``model`` with these files, entry point ``model.main:load``; return the path."""
     root = tmp_path / "source"
     write_files(root / "model", files)
     arguments = {
