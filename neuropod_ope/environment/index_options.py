@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from neuropod_ope.environment.redaction import redact, secrets_in, without_url_credentials
+from neuropod_ope.environment.redaction import Secrets, secrets_in, without_url_credentials
 
 _log = logging.getLogger("neuropod_ope.environment")
 
@@ -59,11 +59,14 @@ _DECISIVE = (
 
 
 class IndexOptions(NamedTuple):
-    """``environ`` is for uv's environment; ``facts``, without credentials, say which packages it sees."""
+    """``environ`` is for uv's environment; ``facts``, for hashing only, say which packages it sees.
+
+    User names and passwords are not in ``facts``: they do not decide what an environment is.
+    """
 
     environ: dict[str, str]
     facts: tuple[tuple[str, str], ...]
-    secrets: frozenset[str]
+    secrets: Secrets
 
     @property
     def no_index(self) -> bool:
@@ -89,7 +92,7 @@ def read_index_options(environ: Mapping[str, str], config_files: Iterable[Path] 
         given["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     secrets = secrets_in(environ, given)
     merged = {**environ, **given}
-    facts = tuple((name, redact(merged[name], secrets)) for name in _DECISIVE if merged.get(name))
+    facts = tuple((name, without_url_credentials(merged[name])) for name in _DECISIVE if merged.get(name))
     return IndexOptions(given, facts, secrets)
 
 
@@ -133,12 +136,21 @@ def _from_variables(environ: Mapping[str, str], pip: str) -> str | None:
 
 def _exists(place: str, setting: str) -> bool:
     # pip passes over a local folder that is not there; for uv it is an error.
-    url = urlsplit(place)
-    if url.scheme not in ("", "file") or Path(unquote(url.path)).exists():
+    local = _local_path(place)
+    if local is None or local.exists():
         return True
     _log.debug("pip's %s names %s, which does not exist", setting, without_url_credentials(place))
     return False
 
 
 def _absolute(place: str) -> str:
-    return place if urlsplit(place).scheme else str(Path(place).expanduser().absolute())
+    is_url = "://" in place or place.startswith("file:")
+    return place if is_url else str(Path(place).expanduser().absolute())
+
+
+def _local_path(place: str) -> Path | None:
+    try:
+        url = urlsplit(place)
+    except ValueError:  # no URL that anybody can read; uv will say so
+        return None
+    return Path(unquote(url.path)) if url.scheme in ("", "file") else None

@@ -10,7 +10,7 @@ import logging
 import re
 from typing import NamedTuple
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from neuropod_ope.environment.redaction import without_url_credentials
@@ -70,22 +70,21 @@ def _header_python(text: str) -> str | None:
 
 def _check_option(line: str) -> None:
     option = re.split(r"[= ]", line, maxsplit=1)[0]
+    shown = without_url_credentials(line)
     if option in _UNREADABLE:
-        raise PackageError(f"requirements.lock: {line!r} names something outside the package; pin it instead")
-    _log.warning(
-        "requirements.lock: option %r is ignored; indexes are taken from your own pip or uv settings",
-        without_url_credentials(line),
-    )
+        raise PackageError(f"requirements.lock: {shown!r} names something outside the package; pin it instead")
+    _log.warning("requirements.lock: option %r is ignored; indexes are taken from your own pip or uv settings", shown)
 
 
 def _read_requirement(line: str) -> Requirement:
+    shown = without_url_credentials(line)
     try:
         requirement = Requirement(line)
-    except InvalidRequirement as error:
-        raise PackageError(f"requirements.lock: {line!r} is no requirement such as numpy==1.16.6") from error
+    except ValueError:  # whose text would quote the line with its credentials
+        raise PackageError(f"requirements.lock: {shown!r} is no requirement such as numpy==1.16.6") from None
     if requirement.url:
         raise PackageError(
-            f"requirements.lock: {without_url_credentials(line)!r} names a place to download from; pin a "
+            f"requirements.lock: {shown!r} names a place to download from; pin a "
             "version instead, and name the index in your own pip or uv settings"
         )
     return requirement

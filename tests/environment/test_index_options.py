@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import pytest
+
 from neuropod_ope.environment.index_options import pip_config_files, read_index_options
-from neuropod_ope.environment.redaction import redact, secrets_in
+from neuropod_ope.environment.redaction import redact, secrets_in, without_url_credentials
 
 NO_FILES: list[Path] = []
 
@@ -98,3 +100,44 @@ def test_credentials_are_taken_out_of_text() -> None:
     )
     text = "GET https://a:b@other.example/x with p4ss, tok-en in /root"
     assert redact(text, secrets) == "GET https://***@other.example/x with ***, *** in /root"
+
+
+def test_a_password_may_contain_an_at_sign() -> None:
+    text = "tried https://user:p@ss@host.example/x, mail me@home"
+    assert without_url_credentials(text) == "tried https://***@host.example/x, mail me@home"
+
+
+@pytest.mark.parametrize("url", ["https://a@host.example/simple", "https://a:b@host.example/simple"])
+def test_a_short_user_name_does_not_mangle_the_text(url: str) -> None:
+    secrets = secrets_in({"UV_INDEX_URL": url, "UV_INDEX_CORP_USERNAME": "bob", "UV_INDEX_CORP_PASSWORD": "x"})
+    assert redact(f"bob: a bad package at {url}", secrets) == "bob: a bad package at https://***@host.example/..."
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("https://h.example/t0ken/simple", "https://h.example/..."),
+        ("(https://H.example/t0ken/simple/six/)", "(https://H.example/.../six/)"),
+        ("https://u:p@h.example/t0ken/simple/?key=s3cret", "https://***@h.example/.../?..."),
+        ("`https://h.example/t0ken/six-1.0.whl`", "`https://h.example/.../six-1.0.whl`"),
+        ("https://h.example/other", "https://h.example/other"),
+        ("https://other.example/a/b?c", "https://other.example/a/b?c"),
+    ],
+)
+def test_paths_and_queries_of_the_users_indexes_are_not_shown(said: str, shown: str) -> None:
+    variables = {"UV_INDEX": "corp=https://bob:pass@h.example/t0ken/simple/?key=s3cret https://one.example/"}
+    assert redact(f"tried {said} twice", secrets_in(variables)) == f"tried {shown} twice"
+
+
+def test_paths_of_indexes_do_decide_what_an_environment_is() -> None:
+    one, two = (read_index_options({"UV_INDEX_URL": f"https://h.example/{team}/simple"}, NO_FILES) for team in "ab")
+    assert one.facts != two.facts
+
+
+@pytest.mark.parametrize("url", ["http://usr:pw12@[bad/", "http://usr:pw/12@host.example/simple"])
+def test_what_is_no_url_is_passed_on_and_not_shown(url: str) -> None:
+    options = read_index_options({"PIP_FIND_LINKS": url, "PIP_INDEX_URL": url}, NO_FILES)
+    assert options.environ["UV_INDEX_URL"] == options.environ["UV_FIND_LINKS"] == url
+    shown = redact(f"{url} is no URL", options.secrets)
+    assert "usr" not in shown
+    assert "12" not in shown

@@ -52,3 +52,20 @@ def test_index_options_inside_a_lock_are_ignored_with_a_warning(caplog: pytest.L
 def test_a_line_that_reaches_outside_or_cannot_be_read_is_an_error(line: str) -> None:
     with pytest.raises(PackageError, match=r"requirements\.lock"):
         read_lock(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-r http://bob:s3cret@host.example/more.txt",
+        "-c http://bob:p@s3cret@host.example/c.txt",
+        "http://bob:s3cret@host.example/six.whl",
+        "six @ https://bob:p@s3cret@host.example/six.whl",
+        "six @ http://bob:s3cret@[bad/",
+    ],
+)
+def test_no_error_tells_a_password(line: str) -> None:
+    with pytest.raises(PackageError, match=r"requirements\.lock.*://\*\*\*@") as caught:
+        read_lock(line)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__context__ is None or caught.value.__suppress_context__

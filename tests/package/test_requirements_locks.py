@@ -51,3 +51,11 @@ def test_what_a_failing_compiler_says_is_shown_without_credentials(piptools):
     with pytest.raises(PackageError, match="cannot be compiled") as caught:
         lock_text("six")
     assert str(caught.value).splitlines()[1] == "tried https://***@index/simple and https://***@index/, in vain"
+
+
+def test_paths_and_queries_of_the_users_own_indexes_may_be_tokens_and_are_not_shown(piptools, monkeypatch):
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://one/simple https://u:p@two/t0ken/simple/?key=s3cret")
+    piptools("raise SystemExit('tried https://two/t0ken/simple/six/?key=s3cret and https://other/t/simple')")
+    with pytest.raises(PackageError, match="cannot be compiled") as caught:
+        lock_text("six")
+    assert str(caught.value).splitlines()[1] == "tried https://two/.../six/?*** and https://other/t/simple"

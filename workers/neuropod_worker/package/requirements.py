@@ -22,7 +22,10 @@ _UV_VARIABLES = {
 }
 # pip-tools would write the index URLs, which may hold credentials, into the lock; uv does not.
 _WITHOUT_INDEXES = ["--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links"]
-_URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s'\"]+@")
+_INDEX_VARIABLES = sorted(_UV_VARIABLES) + sorted(_UV_VARIABLES.values()) + ["UV_DEFAULT_INDEX", "UV_INDEX"]
+# Up to the last @ before a slash or a blank: a password may contain one.
+_URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
+_LOCATION = re.compile(r"://(?:[^/\s]*@)?([^/\s,?]+/)([^\s,?]*)(?:\?([^\s,]*))?")
 _ERROR_TAIL_CHARS = 2000
 
 
@@ -59,10 +62,22 @@ def _compiled(text: str) -> str:
             stderr=subprocess.STDOUT,
         )
         if run.returncode != 0 or not os.path.exists(target):
-            said = _URL_CREDENTIALS.sub("***@", run.stdout.decode("utf-8", "replace"))
+            said = _redacted(run.stdout.decode("utf-8", "replace"))
             raise PackageError("the requirements cannot be compiled:\n{}".format(said[-_ERROR_TAIL_CHARS:]))
         with open(target, encoding="utf-8") as file:
             return file.read()
+
+
+def _redacted(said: str) -> str:
+    """Without what stands before the ``@`` of URLs, and without path and query of the user's own indexes."""
+    said = _URL_CREDENTIALS.sub("***@", said)
+    for name in _INDEX_VARIABLES:
+        for host, path, query in _LOCATION.findall(os.environ.get(name, "")):
+            if path:
+                said = said.replace(host + path.rstrip("/"), host + "...")
+            if query:
+                said = said.replace(query, "***")
+    return said
 
 
 def _compiler() -> List[str]:
