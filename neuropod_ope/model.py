@@ -19,6 +19,8 @@ from neuropod_worker.package import Package
 from neuropod_worker.problem.checks import select_outputs
 from neuropod_worker.problem.specs import TensorSpec
 
+_LONGEST_S = 10**8  # three years: longer timeouts overflow what the system's waits take
+
 
 class Neuropod:
     """A model, ready to be called from any thread. Made by `load_neuropod` or `Runtime.load`.
@@ -122,7 +124,9 @@ class Neuropod:
                 f"model {self.name!r} runs in this process, where a call cannot be stopped: "
                 "load it with out_of_process=True to use a timeout"
             )
-        return time.monotonic() + timeout
+        if not timeout == timeout or isinstance(timeout, str):
+            raise ValueError(f"a timeout is a number of seconds, not {timeout!r}")
+        return time.monotonic() + min(timeout, _LONGEST_S)
 
     def _check_open(self) -> None:
         if self._state == "forked":

@@ -16,7 +16,6 @@ from neuropod_ope.client.executor import Executor
 from neuropod_ope.client.handshake import Launch
 from neuropod_ope.client.in_process import InProcessExecutor
 from neuropod_ope.client.out_of_process import OutOfProcessExecutor
-from neuropod_ope.client.segments import SEGMENT_KINDS
 from neuropod_ope.client.worker import Worker
 from neuropod_ope.environment import (
     Environment,
@@ -32,7 +31,7 @@ from neuropod_ope.errors import HandleClosed
 from neuropod_ope.model import Neuropod
 from neuropod_ope.supervisor.environ import worker_environ
 from neuropod_ope.supervisor.loop import SupervisorLoop
-from neuropod_worker.backends import LoadOptions
+from neuropod_worker.backends import LoadOptions, check_platform
 from neuropod_worker.package import Package, open_package
 
 _CLOSING_THREADS = 16
@@ -64,7 +63,7 @@ class Runtime:
         portable: bool = False,
     ) -> None:
         _check_choice("build", build, ("if-missing", "never"))
-        _check_choice("segment", segment, tuple(SEGMENT_KINDS))
+        _check_choice("segment", segment, ("posix", "memfd"))
         for name, value in (("environ_allow", environ_allow), ("allow_source", allow_source)):
             if isinstance(value, str):  # a sequence, too: of its letters
                 raise TypeError(f"{name} must be a list of names, not the string {value!r}")
@@ -76,13 +75,14 @@ class Runtime:
             python_downloads=python_downloads,
         )
         self._environ_allow = tuple(environ_allow)
-        self._segment = segment
+        self._segment = "named" if portable and segment == "posix" else segment
         self._portable = portable
         self._loop = SupervisorLoop()
         self._lock = threading.Lock()  # around the set of models
         self._models: weakref.WeakSet[Neuropod] = weakref.WeakSet()
         self._state = "open"
         _runtimes.add(self)
+        weakref.finalize(self, self._loop.abandon)
 
     def load(
         self,
@@ -107,6 +107,7 @@ class Runtime:
                 "and needs a model that runs out of process"
             )
         package = open_package(os.fspath(path), str(self.policy.cache_dir))
+        check_platform(package)
         requirement = Requirement(package.platform, package.version_range, package.requirements_lock)
         if out_of_process is None:
             must_leave = environment is not None or timeout is not None

@@ -29,6 +29,8 @@ from neuropod_worker.wire.codec import decode, encode
 from neuropod_worker.wire.conversation import REQUEST, step
 
 _incarnations = itertools.count(1)
+_BROKE_PROTOCOL = "it broke the protocol"
+_INTERRUPTED = "a call was interrupted in the middle of a message"
 
 
 class Call:
@@ -113,19 +115,25 @@ class Connection:
 
         Raises QueueFull, SharedMemoryExhausted, SpecError (what cannot cross).
         """
-        with self._lock:
-            if self.ended is not None:
-                return self._never_sent(model)
-            if len(self._calls) >= control.SLOTS:
-                raise QueueFull(f"{control.SLOTS} requests are in flight: wait for some of them")
-            frame = self._inputs.acquire(request.signature, request.inputs)
-            try:
-                call = self._send(model, m.Infer, attempt, frame.id, frame.tensors, request.requested)
-            except Exception:  # undo, then re-raise
-                self._inputs.release((frame.id,))
-                raise
-            frame.tensors = None
-            return call
+        try:
+            with self._lock:
+                if self.ended is not None:
+                    return self._never_sent(model)
+                if len(self._calls) >= control.SLOTS:
+                    raise QueueFull(f"{control.SLOTS} requests are in flight: wait for some of them")
+                frame = self._inputs.acquire(request.signature, request.inputs)
+                try:
+                    call = self._send(model, m.Infer, attempt, frame.id, frame.tensors, request.requested)
+                except Exception:  # undo, then re-raise
+                    self._inputs.release((frame.id,))
+                    raise
+                frame.tensors = None
+                return call
+        except Exception:
+            raise
+        except BaseException:  # an interrupt: neither what was sent nor what is lent is known any more
+            self._give_up(None, _INTERRUPTED)
+            raise
 
     def cancel(self, call: Call) -> None:
         """Ask the worker not to start ``call``; it may be too late. Its reply is then dropped."""
@@ -147,9 +155,6 @@ class Connection:
             self._inputs.retired.extend(retired)
             del self._calls[call.request]
             raise
-        except BaseException:  # an interrupt: what the worker has seen is not known
-            self.process.kill()
-            raise
         return call
 
     def _never_sent(self, model: int) -> Call:
@@ -165,7 +170,7 @@ class Connection:
             else:
                 self._requests.put_elsewhere(self._inputs.put_bytes(data))
         except ProtocolViolation as violation:
-            self._violated(violation)
+            self._give_up(violation, _BROKE_PROTOCOL)
             raise
         self._request_bell.ring()
 
@@ -202,9 +207,9 @@ class Connection:
                     taken = self._frames.take_bytes(taken)
                 self._complete(decode(taken))
         except ProtocolViolation as violation:
-            self._violated(violation)
+            self._give_up(violation, _BROKE_PROTOCOL)
         except BaseException:  # an interrupt or no memory: a reply was lost, perhaps another thread's
-            self.process.kill()
+            self._give_up(None, _INTERRUPTED)
             raise
         if dead:
             self._settle()
@@ -235,9 +240,10 @@ class Connection:
 
     # ---- the end
 
-    def _violated(self, violation: ProtocolViolation) -> None:
+    def _give_up(self, violation: ProtocolViolation | None, because: str) -> None:
+        """Take no more requests, and have the worker killed; calls in flight are settled when it is dead."""
         self.ended = self.ended or Ended(None, violation, self.stats().request)
-        self.process.kill()
+        self.process.kill(because)
 
     def _on_death(self, death: Death) -> None:
         """In the supervisor's thread."""
@@ -260,6 +266,9 @@ class Connection:
             os.close(self._request_fd)
             self._request_bell.close()
             self._reply_bell.close()
+            # Nobody asks for these any more; what outputs still refer to stays. Not left to the garbage collector,
+            # which would find this connection in a cycle whenever it likes.
+            del self._inputs, self._frames, self._outputs
 
     def stats(self) -> control.Stats:
         """What the worker is doing and has done."""
@@ -274,4 +283,4 @@ class Connection:
                 idle = self.ended is None and not self._calls and not self._requests.full
                 if idle:
                     self._put(m.Shutdown(self.incarnation, 0, 0, 0, (), ()))
-        self.process.end(grace_s if idle else 0.0)
+        self.process.end(grace_s if idle else 0.0, "its model was closed")

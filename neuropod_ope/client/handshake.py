@@ -86,7 +86,7 @@ def connect(
             launch.python, launch.support, launch.environ, loop, logger, on_death, launch.portable
         )
         always.callback(os.close, process.lifeline)
-        undo.callback(process.end, 0.0)
+        undo.callback(process.end, 0.0, "it did not start")
         undo.callback(process.watch_socket)
         started(process)
         hello = m.Hello(
@@ -157,7 +157,7 @@ def _greet(
         process.socket.settimeout(None)
     except channel.PeerGone:
         process.watch_socket()
-        process.end(_EXIT_S)
+        process.end(_EXIT_S, "it closed its socket")
         if process.death is None:
             raise LoadError(f"the worker of model {model!r} closed its socket and does not end") from None
         raise worker_died(process.death, model, None, "it was starting") from None

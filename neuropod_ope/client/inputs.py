@@ -10,7 +10,7 @@ import numpy as np
 from neuropod_ope.client.executor import Signature
 from neuropod_ope.errors import SpecError
 from neuropod_worker.problem.checks import check_inputs
-from neuropod_worker.problem.dtypes import canonical_dtype
+from neuropod_worker.problem.dtypes import canonical_dtype, numpy_dtype
 from neuropod_worker.problem.specs import TensorSpec
 
 # Shapes vary with the data; the signatures remembered must not grow for ever.
@@ -66,16 +66,29 @@ class InputReader:
                 raise SpecError(f"input {name!r} holds Python objects; expected numbers or text", name)
             return array.astype(np.str_)
         spec = self._by_name.get(name)
-        if spec is not None and not hasattr(value, "dtype") and spec.dtype != "string" and array.dtype.kind in "bif":
-            # Python numbers have no dtype of their own: they take the declared one if it can hold them.
-            with np.errstate(over="ignore"):
-                wanted = array.astype(spec.dtype)
-            if np.can_cast(array.dtype, wanted.dtype, "same_kind") and np.allclose(wanted, array, equal_nan=True):
-                return wanted
+        if spec is not None and not hasattr(value, "dtype"):
+            return _as_declared(array, numpy_dtype(spec.dtype))
         return array
 
 
+def _as_declared(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Python's numbers have no dtype of their own: they take the declared one if it can hold them."""
+    if array.size == 0:
+        return array.astype(dtype)
+    if array.dtype.kind not in "bifc" or dtype.kind not in "biufc" or array.dtype.kind == "c" != dtype.kind:
+        return array
+    with np.errstate(all="ignore"):
+        wanted = array.astype(dtype)
+    if array.dtype.kind in "fc" and dtype.kind in "fc":
+        fits = np.allclose(wanted, array, rtol=1e-3, atol=0.0, equal_nan=True)
+    else:
+        fits = array.dtype.kind in "bi" and bool((wanted == array).all())
+    return wanted if fits else array
+
+
 def _as_array(value: Any) -> np.ndarray:
+    if np.ma.is_masked(value):
+        raise ValueError("a masked array; fill in what is masked first, models know no masks")
     if hasattr(value, "__array__") or hasattr(value, "__array_interface__") or not hasattr(value, "__dlpack__"):
         return np.asarray(value)
     return np.from_dlpack(value)

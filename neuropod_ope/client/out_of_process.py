@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,7 +59,8 @@ class OutOfProcessExecutor:
         self._worker = worker
         self._model = model
         self._dropped = dropped
-        self._loading = threading.Lock()
+        # An RLock knows its owner: an interrupt can fall between taking it and noting that it was taken.
+        self._loading: Any = threading.RLock()
         self._connection: Connection | None = None  # in which the model is loaded
         self._platform_version = ""
 
@@ -75,15 +76,16 @@ class OutOfProcessExecutor:
         if connection is not None and connection.ended is None:
             return connection
         seconds = -1.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
-        if not self._loading.acquire(timeout=seconds):
-            raise InferTimeout(f"model {self._package.name!r} is still being loaded", self._package.name)
         try:
+            if not self._loading.acquire(timeout=seconds):
+                raise InferTimeout(f"model {self._package.name!r} is still being loaded", self._package.name)
             connection = self._connection
             if connection is None or connection.ended is not None:
                 connection = self._load(deadline)
             return connection
         finally:
-            self._loading.release()
+            if self._loading._is_owned():
+                self._loading.release()
 
     def _load(self, deadline: float | None) -> Connection:
         connection = self._worker.connection(deadline)
@@ -91,7 +93,7 @@ class OutOfProcessExecutor:
         try:
             in_time = connection.wait(call, deadline)
         except BaseException:  # an interrupt: half loaded, so the next call begins afresh
-            connection.process.kill()
+            connection.process.kill("its load was interrupted")
             raise
         if not in_time:
             self.give_up(connection, call)
@@ -128,7 +130,7 @@ class OutOfProcessExecutor:
             connection.cancel(call)
             consequence = "it waited for the worker, which was busy with another call, and was cancelled"
         else:
-            connection.process.end(0.0)
+            connection.process.end(0.0, "a call did not finish in time")
             consequence = f"its worker (pid {connection.process.pid}) was killed; the next call starts a fresh one"
         what = "the load" if stats.step == control.LOADING else "a call"
         message = f"{what} of model {self._package.name!r} did not finish in time; {consequence}"

@@ -7,6 +7,7 @@ closed and after the worker died, because the owner keeps the mapping.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 
 import numpy as np
@@ -18,6 +19,18 @@ COPY_LIMIT = 64 * 1024  # bytes: copying that much costs less than making and tr
 HELD_LIMIT = 2**30  # bytes of views per worker; beyond that outputs are copied: keeping results is no error
 
 
+# How often this process was forked. A child of the application shares the memory of the outputs that it inherits, so
+# what was held at a fork is never handed out again: later results would appear in the child's arrays.
+_forks = [0]
+
+
+def _count_fork() -> None:
+    _forks[0] += 1
+
+
+os.register_at_fork(after_in_parent=_count_fork)
+
+
 class _Owner:
     """Holds a reply's frame, as the bytes that it covers. Neither an ndarray nor a memoryview: numpy would look
     through those and take the arena itself as the base of a view of a view, and the frame would be released under
@@ -27,6 +40,7 @@ class _Owner:
         self._mapping = mapping
         self._frame = frame
         self._reader = reader
+        self._forks = _forks[0]
         self.__array_interface__ = {
             "data": (mapping.address + start, False),
             "shape": (end - start,),
@@ -36,7 +50,8 @@ class _Owner:
 
     def __del__(self) -> None:
         # Runs wherever the garbage collector happens to be, so it takes no lock.
-        self._reader.released.append(self._frame.id)
+        if self._forks == _forks[0]:
+            self._reader.released.append(self._frame.id)
         self._reader.let_go.append(self._frame.nbytes)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Awaited(Protocol):
@@ -35,7 +35,8 @@ class ReceiverRole:
         self._receive = receive
         self._slice_s = slice_s
         self._clock = clock
-        self._role = threading.Lock()
+        # An RLock knows its owner: an interrupt can fall between taking the role and noting that it was taken.
+        self._role: Any = threading.RLock()
         self._lock = threading.Lock()
         self._waiters: dict[threading.Event, Awaited] = {}
 
@@ -43,16 +44,15 @@ class ReceiverRole:
         """Block until ``awaited`` is done: True, or False after ``deadline`` (on the clock)."""
         while not awaited.done:
             seconds = self._slice_s if deadline is None else deadline - self._clock()
-            if self._role.acquire(blocking=False):
-                try:
-                    while not awaited.done and seconds > 0:
-                        self._receive(min(seconds, self._slice_s))
-                        if deadline is not None:
-                            seconds = deadline - self._clock()
-                finally:
-                    self._role.release()
-                    self._hand_on()
-            elif seconds > 0:
+            try:
+                receiving = self._role.acquire(blocking=False)
+                while receiving and not awaited.done and seconds > 0:
+                    self._receive(min(seconds, self._slice_s))
+                    if deadline is not None:
+                        seconds = deadline - self._clock()
+            finally:
+                self._leave()
+            if not receiving and seconds > 0:
                 self._follow(awaited, min(seconds, self._slice_s))
             if seconds <= 0:
                 break
@@ -63,12 +63,11 @@ class ReceiverRole:
 
     def poke(self) -> None:
         """Receive what is there now, unless somebody is receiving already."""
-        if self._role.acquire(blocking=False):
-            try:
+        try:
+            if self._role.acquire(blocking=False):
                 self._receive(0.0)
-            finally:
-                self._role.release()
-                self._hand_on()
+        finally:
+            self._leave()
 
     def completed(self, awaited: Awaited) -> None:
         """Wake those who wait for it."""
@@ -84,11 +83,22 @@ class ReceiverRole:
             self._waiters[event] = awaited
         try:
             # Where nobody receives (any more), nobody would wake us.
-            if not awaited.done and self._role.locked():
+            if not awaited.done and not self._free():
                 event.wait(seconds)
         finally:
             with self._lock:
                 del self._waiters[event]
+
+    def _free(self) -> bool:
+        free: bool = self._role.acquire(blocking=False)
+        if free:
+            self._role.release()
+        return free
+
+    def _leave(self) -> None:
+        if self._role._is_owned():  # as threading.Condition asks it
+            self._role.release()
+            self._hand_on()
 
     def _hand_on(self) -> None:
         if self._waiters:

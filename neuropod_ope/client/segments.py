@@ -1,10 +1,11 @@
 """Kinds of shared segment. A segment is a descriptor without a name, with its full virtual size and no pages.
 
-Expects to run on the client's side, which makes all segments; a worker only maps descriptors that it was sent.
+Only the client makes segments; a worker maps the descriptors that it was sent.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -12,26 +13,45 @@ from collections.abc import Callable
 
 import posix_ipc
 
+_SHARED_MEMORY = "/dev/shm"  # where Linux keeps POSIX shared memory
+# The kernel or the file system does not know O_TMPFILE, or there is no such folder.
+_NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.ENOTDIR)
 _MFD = 0x0001 | 0x0002  # CLOEXEC, ALLOW_SEALING
 _F_ADD_SEALS = 1033
 _SEALS = 0x0001 | 0x0002 | 0x0004  # SEAL, SHRINK, GROW
 
 
 def posix_segment(size: int) -> int:
-    """A POSIX shared-memory object, unlinked at once. The portable kind; lives in /dev/shm on Linux.
+    """A POSIX shared-memory object that never has a name, where the kernel can make one (Linux).
 
     A hostile peer can truncate it and so kill this process by SIGBUS.
     """
+    try:
+        fd = os.open(_SHARED_MEMORY, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except AttributeError:
+        return named_segment(size)
+    except OSError as error:
+        if error.errno not in _NO_TMPFILE:
+            raise
+        return named_segment(size)
+    os.ftruncate(fd, size)
+    return fd
+
+
+def named_segment(size: int) -> int:
+    """The portable twin: made under a name, through posix_ipc, and unlinked at once.
+
+    Made empty: should a SIGKILL fall between the two, what stays is a name and no memory.
+    """
     while True:
         try:
-            # Made empty: should a SIGKILL fall between the two calls, what stays is a name and no memory.
             shared = posix_ipc.SharedMemory("/neuropod_ope-" + secrets.token_hex(8), posix_ipc.O_CREX)
         except posix_ipc.ExistentialError:
             continue
         shared.unlink()
-        os.ftruncate(shared.fd, size)
         fd: int = shared.fd
         os.set_inheritable(fd, False)
+        os.ftruncate(fd, size)
         return fd
 
 
@@ -43,4 +63,8 @@ def memfd_segment(size: int) -> int:
     return fd
 
 
-SEGMENT_KINDS: dict[str, Callable[[int], int]] = {"posix": posix_segment, "memfd": memfd_segment}
+SEGMENT_KINDS: dict[str, Callable[[int], int]] = {
+    "posix": posix_segment,
+    "named": named_segment,
+    "memfd": memfd_segment,
+}

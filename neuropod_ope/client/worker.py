@@ -12,6 +12,7 @@ from neuropod_ope.errors import HandleClosed
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_ope.supervisor.process import WorkerProcess
 
+_CLOSED = "its model was closed"
 CLOSE_GRACE_S = 1.0  # what an idle worker gets to exit by itself
 
 
@@ -51,7 +52,7 @@ class Worker:
     def _started(self, process: WorkerProcess) -> None:
         self._process = process
         if self.closed:
-            process.kill()
+            process.kill(_CLOSED)
 
     def _check_open(self) -> None:
         if self.closed:
@@ -70,7 +71,7 @@ class Worker:
         self.closed = True
         connection, process = self._connection, self._process
         if process is not None and (connection is None or connection.process is not process):
-            process.end(0.0)
+            process.end(0.0, _CLOSED)
         if connection is not None:
             connection.close(CLOSE_GRACE_S)
 
@@ -79,4 +80,4 @@ class Worker:
         self.closed = True
         process = self._process
         if process is not None:
-            self._loop.post(process.kill)
+            self._loop.post(lambda: process.kill(_CLOSED))

@@ -11,11 +11,13 @@ _SHOWN_LINES = 30
 
 
 class Death(NamedTuple):
-    """The end of a worker process. ``returncode`` as in `subprocess` (negative: signal), ``None``: unknown."""
+    """The end of a worker process. ``returncode`` as in `subprocess` (negative: signal), ``None``: unknown.
+    ``killed_because`` is our own reason, if it was us who killed it."""
 
     pid: int
     returncode: int | None
     stderr: tuple[str, ...]
+    killed_because: str | None = None
 
 
 def describe(returncode: int | None) -> str:
@@ -39,7 +41,8 @@ def describe(returncode: int | None) -> str:
 
 def worker_died(death: Death, model: str, request: int | None, doing: str) -> WorkerDied:
     """The error for a caller who was waiting for this worker while it was ``doing`` something."""
-    message = f"the worker of model {model!r} (pid {death.pid}) {describe(death.returncode)} while {doing}"
+    how = f"was ended, because {death.killed_because}," if death.killed_because else describe(death.returncode)
+    message = f"the worker of model {model!r} (pid {death.pid}) {how} while {doing}"
     if death.stderr:
         shown = "\n".join("    " + line for line in death.stderr[-_SHOWN_LINES:])
         message += f"; its last words were:\n{shown}"

@@ -10,6 +10,7 @@ import logging
 import os
 import selectors
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -23,7 +24,9 @@ _PIPE_BYTES = 65536  # a pipe of wake-ups holds no more
 class Endable(Protocol):
     """A process under supervision."""
 
-    def end(self, grace_s: float) -> None: ...
+    def end(self, grace_s: float, because: str) -> None: ...
+
+    def kill(self, because: str) -> None: ...
 
 
 class SupervisorLoop:
@@ -36,6 +39,7 @@ class SupervisorLoop:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._commands: deque[Callable[[], None]] = deque()
+        self._timers: list[tuple[float, Callable[[], None]]] = []  # due on time.monotonic
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._wake_read, selectors.EVENT_READ, self._run_commands)
         self._lock = threading.Lock()
@@ -58,8 +62,9 @@ class SupervisorLoop:
             if self._closed:
                 raise HandleClosed("this runtime is closed: make another one")
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="neuropod-supervisor", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="neuropod-supervisor", daemon=True)
+                thread.start()
+                self._thread = thread
             self.post(command)
 
     def post(self, command: Callable[[], None]) -> None:
@@ -70,13 +75,26 @@ class SupervisorLoop:
         except OSError:
             pass  # many wake-ups are pending already, or the loop is closed
 
+    def call_later(self, seconds: float, command: Callable[[], None]) -> None:
+        """Run ``command`` after ``seconds``. Only from the supervisor's thread."""
+        self._timers.append((time.monotonic() + seconds, command))
+
     def _run(self) -> None:
-        while not self._closed:
-            for key, _ in self._selector.select():
-                # A callback before this one may have stopped watching it.
-                if self._selector.get_map().get(key.fileobj) is key:
-                    self._guarded(key.data)
+        while self.processes or not self._closed:
+            self._run_ready()
         self._close_descriptors()
+
+    def _run_ready(self) -> None:
+        """One round. A function of its own, so that nothing of a dead worker is held while the next one waits."""
+        now = time.monotonic()
+        for timer in [timer for timer in self._timers if timer[0] <= now]:
+            self._timers.remove(timer)
+            self._guarded(timer[1])
+        timeout = min((due - now for due, _ in self._timers), default=None)
+        for key, _ in self._selector.select(timeout):
+            # A callback before this one may have stopped watching it.
+            if self._selector.get_map().get(key.fileobj) is key:
+                self._guarded(key.data)
 
     def _run_commands(self) -> None:
         os.read(self._wake_read, _PIPE_BYTES)
@@ -92,7 +110,7 @@ class SupervisorLoop:
     def close(self) -> None:
         """End all processes, then the thread, and wait for both. Idempotent."""
         for process in list(self.processes):
-            process.end(0.0)
+            process.end(0.0, "its runtime was closed")
         with self._lock:
             if self._closed:
                 return
@@ -104,6 +122,16 @@ class SupervisorLoop:
             self.post(lambda: None)
         if thread is not threading.current_thread():
             thread.join()
+
+    def abandon(self) -> None:
+        """End all processes and then the thread, without waiting and without a lock: for a finalizer."""
+
+        def end() -> None:
+            self._closed = True
+            for process in list(self.processes):
+                process.kill("its runtime is gone")
+
+        self.post(end)
 
     def forget(self) -> None:
         """In a forked child of the application: the thread stayed with the parent."""

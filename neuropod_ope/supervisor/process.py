@@ -27,6 +27,7 @@ from neuropod_ope.supervisor.output import OutputPipe
 
 _WORKER_PROGRAM = Path(neuropod_worker.__file__).parent / "__main__.py"
 _STDERR_LINES = 50
+_EXITING_S = 0.5  # between the end of a worker's socket and its own, while the interpreter shuts down
 _KILLED_S = 10.0  # for the kernel to end a process that got SIGKILL; longer only where it hangs in the kernel
 
 _log = logging.getLogger("neuropod_ope.supervisor")
@@ -68,6 +69,7 @@ class WorkerProcess:
         self._reaped = False
         self._forgotten = False
         self._socket_watched = False
+        self._killed_because: str | None = None
         self.death: Death | None = None
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._popen: subprocess.Popen[bytes] | None = None
@@ -150,10 +152,17 @@ class WorkerProcess:
             self._loop.watch(self.socket.fileno(), self._socket_ended)
 
     def _socket_ended(self) -> None:
+        """A worker without its socket is of no use, whatever it is still doing; most often it is just exiting."""
         self._loop.unwatch(self.socket.fileno())
-        self.kill()  # a worker without its socket is of no use, whatever it is still doing
-        if self._pidfd is None:
+        if self._pidfd is not None:
+            self._loop.call_later(_EXITING_S, self._kill_without_socket)
+        else:
+            with self._lock:
+                self._kill_group()  # without a reason: most often it is gone already
             self._reap()
+
+    def _kill_without_socket(self) -> None:
+        self.kill("its socket was closed")
 
     def _reap(self) -> None:
         """The process has ended, or got SIGKILL."""
@@ -172,15 +181,17 @@ class WorkerProcess:
             output.read_rest()
         assert self._popen is not None
         self._popen.returncode = 0 if returncode is None else returncode
-        self.death = Death(self.pid, returncode, tuple(self._stderr))
+        because = self._killed_because if returncode == -signal.SIGKILL else None
+        self.death = Death(self.pid, returncode, tuple(self._stderr), because)
         for fd in (*self._descriptors, self.socket.fileno()):
             self._loop.unwatch(fd)
         descriptors, self._descriptors = self._descriptors, []
         for fd in descriptors:
             os.close(fd)
         self.socket.close()
+        on_death, self._on_death = self._on_death, lambda death: None  # a cycle less
         try:
-            self._on_death(self.death)
+            on_death(self.death)
         finally:
             self._loop.processes.discard(self)
             self._ended.set()
@@ -197,18 +208,19 @@ class WorkerProcess:
         except (ProcessLookupError, PermissionError):
             pass  # gone already (macOS says EPERM for a group of zombies)
 
-    def kill(self) -> None:
-        """SIGKILL to the worker and all that it forked. The death is reported as always."""
+    def kill(self, because: str) -> None:
+        """SIGKILL to the worker and all that it forked. The death is reported as always, with the reason."""
         with self._lock:
             if not self._reaped and not self._forgotten:
+                self._killed_because = self._killed_because or because
                 self._kill_group()
 
-    def end(self, grace_s: float) -> None:
+    def end(self, grace_s: float, because: str) -> None:
         """Wait ``grace_s`` seconds for it to end by itself, then kill it. Returns when it was reaped; a process that
         the kernel does not end is logged and left to it."""
         if self._forgotten or self._ended.wait(grace_s):
             return
-        self.kill()
+        self.kill(because)
         if not self._ended.wait(_KILLED_S):
             _log.error("worker %d got SIGKILL and has not ended after %s s", self.pid, _KILLED_S)
 

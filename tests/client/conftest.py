@@ -30,13 +30,16 @@ def descriptors():
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left():
+def nothing_is_left(request):
     gc.collect()
     before = kernel_objects()
     yield
     gc.collect()
     after = kernel_objects()
     left = {kind: after[kind] - before[kind] for kind in before if after[kind] - before[kind]}
+    if request.node.get_closest_marker("interrupted"):
+        # Between the system call that opens a descriptor and the bytecode that notes it nothing can help.
+        left.pop("descriptors", None)
     assert not left
 
 

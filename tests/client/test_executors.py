@@ -103,6 +103,47 @@ def test_what_cannot_be_an_input_is_named(load, value, says):
     assert model.infer({"x": [1]})["x_out"] == [1]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("uint8", [1, 255]),
+        ("uint64", [2**63 - 1, 0]),
+        ("bool", [True, False]),
+        ("bool", [1, 0]),
+        ("complex64", [1 + 2j, 3]),
+        ("float16", [0.1, 1, float("inf"), float("nan")]),
+        ("string", []),
+        ("int8", []),
+        ("float32", 5),
+    ],
+)
+def test_pythons_numbers_take_the_declared_dtype(load, dtype, value):
+    model = echo(load, x=(dtype, None))
+    came = model.infer({"x": value})["x_out"]
+    expected = np.array(value, dtype="U" if dtype == "string" else dtype)
+    assert came.dtype.kind == expected.dtype.kind
+    np.testing.assert_array_equal(came, expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("uint8", [-1]),
+        ("int8", [300]),
+        ("bool", [2]),
+        ("int32", [1.5]),
+        ("float16", [1e-10]),
+        ("float32", [1e300]),
+        ("float32", [1j]),
+        ("string", [1]),
+        ("float64", np.ma.masked_array([1.0, 2.0], [True, False])),
+    ],
+)
+def test_what_the_declared_dtype_cannot_hold_is_an_error(load, dtype, value):
+    with pytest.raises(SpecError, match="'x'"):
+        echo(load, x=(dtype, None)).infer({"x": value})
+
+
 def test_text_that_utf8_cannot_carry_is_an_error_out_of_process_and_the_model_goes_on(load_out_of_process):
     model = echo(load_out_of_process, x=("string", None))
     with pytest.raises(SpecError, match="UTF-8"):

@@ -14,7 +14,7 @@ except (ImportError, SyntaxError):  # on an old Python, where only the worker's 
         os.ftruncate(descriptor, size)
         return descriptor
 
-    SEGMENT_KINDS = {"posix": unlinked_file, "memfd": unlinked_file}
+    SEGMENT_KINDS = {"posix": unlinked_file}
 
 
 class Peer:

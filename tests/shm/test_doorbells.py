@@ -15,7 +15,7 @@ def bell(request):
     if request.param == "pipe":
         bell = PipeDoorbell(*os.pipe())
     else:
-        fd = SEGMENT_KINDS["memfd"](4096)
+        fd = SEGMENT_KINDS["posix"](4096)
         bell = SemaphoreDoorbell(Mapping(fd, 4096), 64, create=True)
         os.close(fd)
     yield bell

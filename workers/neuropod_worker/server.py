@@ -112,6 +112,8 @@ class Server:
                 self._wait.wait_rung(WAIT_SLICE_S)
                 self._receive()
             self._receive()
+            if not self._queue:
+                continue  # the last one was cancelled
             message, received = self._queue.popleft()
             if type(message) is m.Shutdown:
                 return

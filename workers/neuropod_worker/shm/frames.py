@@ -11,7 +11,7 @@ import numpy as np
 
 from neuropod_worker.errors import SpecError
 from neuropod_worker.problem.dtypes import DTYPES, numpy_dtype
-from neuropod_worker.shm.arena import ALIGNMENT, Arena
+from neuropod_worker.shm.arena import ALIGNMENT, Arena, SharedMemoryExhausted
 from neuropod_worker.shm.control import Elsewhere
 from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.shm.strings import decode_strings, element_count, encode_strings
@@ -108,6 +108,8 @@ class SendingFrames:
             for name, array in arrays.items()
         ]
         for name, array, content in contents:
+            if not isinstance(name, str):
+                raise SpecError("tensors must be named by text, not {!r}".format(name))
             if content.dtype.newbyteorder("=") not in _NAME_OF:
                 raise SpecError("tensor {!r} has dtype {}, which cannot cross".format(name, array.dtype), name)
         offsets, total = [], 0
@@ -136,7 +138,14 @@ class SendingFrames:
         return Elsewhere(frame.id, frame.block, len(message))
 
     def _new_frame(self, key: Any, nbytes: int) -> SentFrame:
-        block = self._arena.allocate(nbytes)
+        try:
+            block = self._arena.allocate(nbytes)
+        except SharedMemoryExhausted:
+            if not self._idle_frames:
+                raise
+            while self._idle_frames:
+                self._evict()
+            block = self._arena.allocate(nbytes)
         frame = SentFrame(self._next_id, key, block, nbytes)
         self._next_id += 1
         self._lent[frame.id] = frame
