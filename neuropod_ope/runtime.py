@@ -126,7 +126,7 @@ class Runtime:
         if not lazy:
             try:
                 model.load()
-            except BaseException:
+            except BaseException:  # undo, then re-raise
                 model.close()
                 raise
         return model

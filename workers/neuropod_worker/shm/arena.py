@@ -7,13 +7,14 @@ later. Freed memory is kept and reused, because the first touch of fresh pages i
 
 import bisect
 import errno
+import mmap
 import os
 from typing import Callable, Dict, List
 
 from neuropod_worker.errors import NeuropodError
 
 ALIGNMENT = 64  # bytes: a cache line, and what vector instructions want
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 _GROWTH = 256 * 1024  # bytes added at least, so that many small blocks do not mean many system calls
 
 
@@ -30,10 +31,8 @@ class SharedMemoryExhausted(NeuropodError, MemoryError):
 
 def reserve_pages(fd: int, offset: int, size: int) -> None:
     """Allocate the pages of a range now. Raises OSError where there is no memory for them."""
-    if hasattr(os, "posix_fallocate"):
+    if hasattr(os, "posix_fallocate"):  # not on macOS, whose shared memory is not sparse
         os.posix_fallocate(fd, offset, size)
-    else:  # macOS: its shared memory cannot be sparse, so the pages are there since the segment was sized
-        pass
 
 
 class Arena:

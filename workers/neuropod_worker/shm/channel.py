@@ -71,7 +71,7 @@ def receive(sock: socket.socket, deadline: Optional[float] = None) -> Tuple[Mess
         for fd in descriptors:
             os.set_inheritable(fd, False)
         return decode(data[_LENGTH.size :]), descriptors
-    except BaseException:
+    except BaseException:  # undo, then re-raise
         for fd in descriptors:
             os.close(fd)
         raise

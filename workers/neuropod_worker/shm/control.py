@@ -144,6 +144,12 @@ def reply_mailbox(mapping: Mapping) -> Mailbox:
     return Mailbox(mapping, _REPLY_SLOTS, _REPLIES_TAKEN)
 
 
+assert CONTROL_SIZE % _WORD == 0
+assert SLOT_SIZE % _WORD == 0
+assert _HEADER.size <= _REQUESTS_TAKEN
+assert _ELSEWHERE.size <= INLINE_LIMIT
+assert REPLY_BELL - REQUEST_BELL >= 32, "a sem_t has 32 bytes on 64-bit glibc and musl"
+
 # The steps of a worker, as the stats page shows them.
 STEPS = ("starting", "waiting", "loading", "running")
 STARTING, WAITING, LOADING, RUNNING = range(4)
@@ -164,6 +170,7 @@ class Stats(NamedTuple):
 
 # On the page: the layout version, a sequence number that is odd while the writer writes, then `Stats`; all u64.
 _STATS_WORDS = 2 + len(Stats._fields)
+assert _STATS + _STATS_WORDS * _WORD <= _REQUEST_SLOTS
 
 
 class StatsWriter:

@@ -36,7 +36,7 @@ class _Memory:
     the view: whatever is derived from it refers to it, keeps the mapping alive, and is seen by counting its
     references."""
 
-    def __init__(self, mapping: Mapping, offset: int, dtype: "np.dtype[Any]", shape: Tuple[int, ...]) -> None:
+    def __init__(self, mapping: Mapping, offset: int, dtype: np.dtype, shape: Tuple[int, ...]) -> None:
         self._mapping = mapping
         self.__array_interface__ = {
             "data": (mapping.address + offset, False),
@@ -49,7 +49,7 @@ class _Memory:
 _BYTE = np.dtype(np.uint8)
 
 
-def view_memory(mapping: Mapping, offset: int, dtype: "np.dtype[Any]", shape: Tuple[int, ...]) -> np.ndarray:
+def view_memory(mapping: Mapping, offset: int, dtype: np.dtype, shape: Tuple[int, ...]) -> np.ndarray:
     """A writable array over a range of a mapping; it keeps the mapping alive."""
     return np.asarray(_Memory(mapping, offset, dtype, shape))
 
