@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections import OrderedDict, deque
-from typing import Any, Deque, Dict, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -56,17 +56,13 @@ def greet(sock: socket.socket) -> "Optional[Server]":
     # Open until this process ends: its end is how the client learns of our death. So no child may hold it open.
     server.socket = sock
     sock.set_inheritable(False)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=sock.close)
+    register_at_fork = getattr(os, "register_at_fork", None)  # Python 3.7
+    if register_at_fork is not None:
+        register_at_fork(after_in_child=sock.close)
     return server
 
 
-if hasattr(time, "monotonic_ns"):
-    monotonic_ns = time.monotonic_ns
-else:  # Python 3.6
-
-    def monotonic_ns() -> int:
-        return int(time.monotonic() * 1e9)
+monotonic_ns: Callable[[], int] = getattr(time, "monotonic_ns", lambda: int(time.monotonic() * 1e9))  # Python 3.7
 
 
 def _reference_counts(frame: ReceivedFrame) -> List[int]:
