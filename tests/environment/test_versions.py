@@ -1,6 +1,7 @@
 import pytest
 
 from neuropod_ope.environment.versions import RangeError, check_range, in_range, to_semver
+from neuropod_worker.package.arguments import version_range
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,12 @@ def test_nonsense_is_an_error_without_a_guess() -> None:
     with pytest.raises(RangeError) as caught:
         check_range("newest")
     assert "; write" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["*", "", "x", "1.4.x", "^1.4", "~1", ">=1.1 <1.5", ">= 1.1", "1.2 - 1.4", "1.x || 2.x", "v1.2.3-rc.1+cpu"],
+)
+def test_what_is_read_as_a_range_may_be_packaged(text: str) -> None:
+    check_range(text)
+    assert version_range("platform_version_semver", text) == text
