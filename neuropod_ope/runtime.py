@@ -106,7 +106,7 @@ class Runtime:
                 f"timeout={timeout!r}, out_of_process={out_of_process}: a timeout is a number of seconds above 0, "
                 "and needs a model that runs out of process"
             )
-        package = open_package(os.fspath(path), str(self.policy.cache_dir))
+        package = open_package(path, str(self.policy.cache_dir))
         check_platform(package)
         requirement = Requirement(package.platform, package.version_range, package.requirements_lock)
         if out_of_process is None:
@@ -159,7 +159,7 @@ class Runtime:
     ) -> Executor:
         missing = satisfied_by_this_interpreter(requirement)
         if environment is not None:
-            missing = "environment= names another interpreter"
+            missing = "an interpreter for a worker was named (environment=, or --python at the command line)"
         if missing is not None:
             raise NoMatchingEnvironment(
                 f"model {package.name!r} cannot run in this process: {missing}. "

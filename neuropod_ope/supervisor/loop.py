@@ -18,6 +18,7 @@ from typing import Protocol
 from neuropod_ope.errors import HandleClosed
 
 _log = logging.getLogger("neuropod_ope.supervisor")
+_STARTING_S = 1.0  # for a thread to run its first line
 _PIPE_BYTES = 65536  # a pipe of wake-ups holds no more
 
 
@@ -44,6 +45,7 @@ class SupervisorLoop:
         self._selector.register(self._wake_read, selectors.EVENT_READ, self._run_commands)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._running = threading.Event()
         self._closed = False
         self.processes: set[Endable] = set()  # that have not been reaped yet; `close` ends them
 
@@ -62,9 +64,12 @@ class SupervisorLoop:
             if self._closed:
                 raise HandleClosed("this runtime is closed: make another one")
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="neuropod-supervisor", daemon=True)
-                thread.start()
-                self._thread = thread
+                self._thread = threading.Thread(target=self._run, name="neuropod-supervisor", daemon=True)
+                try:
+                    self._thread.start()
+                except BaseException:  # interrupted or refused: whether it runs is not known, so it is to end
+                    self._closed = True
+                    raise
             self.post(command)
 
     def post(self, command: Callable[[], None]) -> None:
@@ -80,6 +85,7 @@ class SupervisorLoop:
         self._timers.append((time.monotonic() + seconds, command))
 
     def _run(self) -> None:
+        self._running.set()
         while self.processes or not self._closed:
             self._run_ready()
         self._close_descriptors()
@@ -112,15 +118,12 @@ class SupervisorLoop:
         for process in list(self.processes):
             process.end(0.0, "its runtime was closed")
         with self._lock:
-            if self._closed:
-                return
             self._closed = True
-            thread = self._thread
-            if thread is None:
-                self._close_descriptors()
-                return
+            thread, self._thread = self._thread, None
+        if thread is None or not self._running.wait(_STARTING_S):
+            self._close_descriptors()
+        elif thread is not threading.current_thread():
             self.post(lambda: None)
-        if thread is not threading.current_thread():
             thread.join()
 
     def abandon(self) -> None:
@@ -141,8 +144,9 @@ class SupervisorLoop:
         self._close_descriptors()
 
     def _close_descriptors(self) -> None:
-        self._selector.close()
-        os.close(self._wake_read)
         # Nobody writes to a number that may be another file's by now.
         fd, self._wake_write = self._wake_write, -1
-        os.close(fd)
+        if fd != -1:
+            os.close(fd)
+            os.close(self._wake_read)
+            self._selector.close()

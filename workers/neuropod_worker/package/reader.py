@@ -6,7 +6,7 @@ Never runs code of the package, never unpickles, never writes into a package dir
 
 import os
 import zipfile
-from typing import Optional
+from typing import Optional, Union
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.archive import extracted
@@ -19,7 +19,7 @@ from neuropod_worker.package.package import Package
 _READERS_OF_OLD_TORCHSCRIPT = "<1.11"
 
 
-def open_package(path: str, cache_dir: Optional[str] = None) -> Package:
+def open_package(path: "Union[str, os.PathLike[str]]", cache_dir: Optional[str] = None) -> Package:
     """Open a package, a directory or a zip, and verify its manifest if it has one.
 
     A zip is extracted into ``cache_dir`` (needed for zips only) unless equal content already lies there; the
