@@ -40,7 +40,7 @@ def nothing_is_left(request):
     if request.node.get_closest_marker("interrupted"):
         # Between the system call that opens a descriptor and the bytecode that notes it nothing can help.
         left.pop("descriptors", None)
-        # Nor between the fork of a process and the object that stands for it: it ends, and is reaped by the next fork.
+        # Nor between the fork of a process and the object for it: it ends, and the next fork reaps it.
         left["children"] = {pid for pid in left.get("children", ()) if psutil.Process(pid).status() != "zombie"}
         left = {kind: things for kind, things in left.items() if things}
     assert not left
