@@ -119,7 +119,7 @@ class Connection:
             with self._lock:
                 if self.ended is not None:
                     return self._never_sent(model)
-                if len(self._calls) >= control.SLOTS:
+                if len(self._calls) >= control.SLOTS or self._requests.full:  # of cancelled ones, too
                     raise QueueFull(f"{control.SLOTS} requests are in flight: wait for some of them")
                 frame = self._inputs.acquire(request.signature, request.inputs)
                 try:

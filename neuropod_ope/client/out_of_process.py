@@ -114,7 +114,8 @@ class OutOfProcessExecutor:
                 return connection, connection.infer(self._model, request, attempt)
             except QueueFull:
                 if deadline is not None and time.monotonic() >= deadline:
-                    raise
+                    message = f"a call of model {self._package.name!r} was not sent in time: its queue is full"
+                    raise InferTimeout(message, self._package.name) from None
                 connection.wait_room(deadline)
 
     def give_up(self, connection: Connection, call: Call) -> None:

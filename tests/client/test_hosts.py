@@ -205,6 +205,7 @@ def test_a_forked_child_that_lives_on_does_not_keep_the_worker_alive(host):
 def test_a_keyboard_interrupt_in_a_call_leaves_a_working_handle(host):
     code = """
 import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
 logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)

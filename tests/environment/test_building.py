@@ -16,6 +16,8 @@ pytestmark = pytest.mark.workers
 
 # Logs to stdout, so that a test can wait for what a process says; ends with a line of JSON.
 ASK = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
 import json, logging, sys
 from pathlib import Path
 from neuropod_ope.environment import *
