@@ -192,7 +192,7 @@ def test_at_the_command_line_a_failure_is_shown_once(machine: Machine, tmp_path:
     command = [sys.executable, "-m", "neuropod_ope.cli", *words]
     done = subprocess.run(command, env=machine.environ, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.count("404") == 1, done.stderr
+    assert done.stderr.count("404 Not Found") == 1, done.stderr
     assert done.stderr.splitlines()[-1].endswith("failed (exit code 1): see above")
 
 
