@@ -129,7 +129,7 @@ class Connection:
                     raise
                 frame.tensors = None
                 return call
-        except Exception:
+        except Exception:  # undone above, as far as anything was done
             raise
         except BaseException:  # an interrupt: neither what was sent nor what is lent is known any more
             self._give_up(None, _INTERRUPTED)

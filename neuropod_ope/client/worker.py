@@ -42,7 +42,7 @@ class Worker:
                     connection = Connection(
                         self._launch, self._name, self._loop, self._logger, deadline, self._started
                     )
-                except Exception:
+                except Exception:  # ours, re-raised below unless the close explains it
                     self._check_open()  # closed while it was starting: that is then why it did not come up
                     raise
                 self._connection = connection
