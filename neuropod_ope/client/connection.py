@@ -274,6 +274,11 @@ class Connection:
         """What the worker is doing and has done."""
         return control.read_stats(self._control)
 
+    def busy_with(self) -> int:
+        """The request that the worker is busy with, 0 if it waits for one."""
+        request = self.stats().request
+        return request if request in self._calls else 0  # what is answered is done, though the page may lag behind
+
     def close(self, grace_s: float) -> None:
         """End the worker: Shutdown and ``grace_s`` seconds if it is idle, SIGKILL otherwise. Wait for its end."""
         idle = False

@@ -18,9 +18,9 @@ from neuropod_ope.supervisor.diagnosis import worker_died
 from neuropod_worker.backends import LoadOptions
 from neuropod_worker.failure import Failure
 from neuropod_worker.package import Package
-from neuropod_worker.shm import control
 from neuropod_worker.wire import messages as m
 
+_DEAF_S = 0.2  # a worker that waits for requests and does not take one for so long never will
 _MOST_ATTEMPTS = 3  # to hand a request to workers that die before they begin it
 
 
@@ -119,21 +119,24 @@ class OutOfProcessExecutor:
                 connection.wait_room(deadline)
 
     def give_up(self, connection: Connection, call: Call) -> None:
-        """The deadline of ``call`` has passed: raise InferTimeout, unless the answer came in this moment.
+        """The deadline of ``call`` has passed: raise InferTimeout, unless it is answered in this moment.
 
-        A worker that is busy with this call, or idle and deaf, is killed. One that is busy with another
-        caller's request is not: this one is cancelled.
+        A call that was not begun is cancelled, and whoever is being served meanwhile does not notice. A worker that
+        is busy with this call, or idle and deaf, is killed.
         """
-        stats = connection.stats()
-        if connection.wait(call, time.monotonic()):
-            return
-        if stats.step in (control.RUNNING, control.LOADING) and stats.request != call.request:
+        busy_with = connection.busy_with()
+        if busy_with != call.request:
             connection.cancel(call)
-            consequence = "it waited for the worker, which was busy with another call, and was cancelled"
+        in_time = connection.wait(call, time.monotonic() + (0.0 if busy_with else _DEAF_S))
+        if in_time and type(call.reply) is not m.Cancelled:
+            return
+        busy_with = busy_with or connection.busy_with()  # it may have begun something meanwhile
+        if in_time or busy_with not in (0, call.request):
+            consequence = "it was cancelled before the worker began it"
         else:
             connection.process.end(0.0, "a call did not finish in time")
             consequence = f"its worker (pid {connection.process.pid}) was killed; the next call starts a fresh one"
-        what = "the load" if stats.step == control.LOADING else "a call"
+        what = "the load" if call.state == "loading" else "a call"
         message = f"{what} of model {self._package.name!r} did not finish in time; {consequence}"
         raise InferTimeout(message, self._package.name, call.request)
 

@@ -222,6 +222,32 @@ def test_any_number_of_calls_may_time_out_behind_a_busy_one(model, tmp_path):
     assert model.workers[0].restarts == 0
 
 
+def test_timeouts_between_the_calls_of_others_harm_none_of_them(model):
+    stop = threading.Event()
+    outcomes = []
+
+    def busy():
+        while not stop.is_set():
+            outcomes.append(outcome(model, "", None))
+
+    threads = [threading.Thread(target=busy) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    impatient = [outcome(model, "", 0.0) for _ in range(100)]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert set(outcomes) == {"answered"}
+    assert set(impatient) <= {"answered", "InferTimeout"}
+
+
+def test_a_stopped_worker_is_replaced_when_a_call_times_out(model):
+    psutil.Process(model.workers[0].pid).suspend()
+    with pytest.raises(InferTimeout, match="was killed"):
+        model.infer({"x": [1.0]}, timeout=0.1)
+    assert works(model)
+
+
 def test_calls_that_a_dying_worker_had_not_begun_are_answered_by_the_next(model, tmp_path):
     started, release = tmp_path / "started", tmp_path / "release"
     slow = load_slow(model, started, release)
@@ -276,7 +302,7 @@ def test_a_timeout_of_a_queued_call_does_not_kill_anothers_work(model, tmp_path)
     started, release = tmp_path / "started", tmp_path / "release"
     slow = load_slow(model, started, release)
     wait_for(started)
-    with pytest.raises(InferTimeout, match="busy with another call, and was cancelled"):
+    with pytest.raises(InferTimeout, match="cancelled before the worker began it"):
         slow["model"].infer({"x": [1.0]}, timeout=0.05)
     release.touch()
     slow["thread"].join()
