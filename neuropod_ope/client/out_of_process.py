@@ -107,15 +107,15 @@ class OutOfProcessExecutor:
         return _Submitted(self, *self.send(request, deadline, 0), request)
 
     def send(self, request: Request, deadline: float | None, attempt: int) -> tuple[Connection, Call]:
-        """Hand a request to a live worker, when it has room for it."""
+        """Hand a request to a live worker, when it has room for it and while there is time."""
         while True:
             connection = self._ready(deadline)
+            if deadline is not None and time.monotonic() >= deadline:
+                message = f"a call of model {self._package.name!r} was not sent in time"
+                raise InferTimeout(message, self._package.name)
             try:
                 return connection, connection.infer(self._model, request, attempt)
             except QueueFull:
-                if deadline is not None and time.monotonic() >= deadline:
-                    message = f"a call of model {self._package.name!r} was not sent in time: its queue is full"
-                    raise InferTimeout(message, self._package.name) from None
                 connection.wait_room(deadline)
 
     def give_up(self, connection: Connection, call: Call) -> None:
