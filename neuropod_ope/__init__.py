@@ -24,6 +24,7 @@ from neuropod_ope.errors import (
 )
 from neuropod_ope.model import Neuropod
 from neuropod_ope.runtime import Runtime, load_neuropod
+from neuropod_ope.shared_worker import SharedWorker
 from neuropod_worker.packagers import create_python_neuropod, create_pytorch_neuropod, create_torchscript_neuropod
 from neuropod_worker.problem.specs import TensorSpec
 
@@ -43,6 +44,7 @@ __all__ = [
     "QueueFull",
     "Runtime",
     "SharedMemoryExhausted",
+    "SharedWorker",
     "SpecError",
     "TensorSpec",
     "WorkerDied",

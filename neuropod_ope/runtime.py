@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,8 @@ from neuropod_ope.environment import (
 )
 from neuropod_ope.errors import HandleClosed
 from neuropod_ope.model import Neuropod
-from neuropod_ope.supervisor.environ import worker_environ
+from neuropod_ope.shared_worker import SharedWorker
+from neuropod_ope.supervisor.environ import WorkerEnviron, worker_environ
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_worker.backends import LoadOptions, check_platform
 from neuropod_worker.package import Package, open_package
@@ -78,8 +79,9 @@ class Runtime:
         self._segment = "named" if portable and segment == "posix" else segment
         self._portable = portable
         self._loop = SupervisorLoop()
-        self._lock = threading.Lock()  # around the set of models
+        self._lock = threading.Lock()  # around the sets of models and shared workers
         self._models: weakref.WeakSet[Neuropod] = weakref.WeakSet()
+        self._shared_workers: weakref.WeakSet[SharedWorker] = weakref.WeakSet()
         self._state = "open"
         _runtimes.add(self)
         weakref.finalize(self, self._loop.abandon)
@@ -99,16 +101,9 @@ class Runtime:
         """Load a neuropod package, a directory or a zip file. See `load_neuropod`."""
         self._check_open()
         _check_choice("out_of_process", out_of_process, (None, True, False))
-        if visible_gpu is not None and (type(visible_gpu) is not int or visible_gpu < 0):
-            raise ValueError(f"visible_gpu must be the index of a GPU or None, not {visible_gpu!r}")
-        if timeout is not None and (out_of_process is False or not isinstance(timeout, (int, float)) or timeout <= 0):
-            raise ValueError(
-                f"timeout={timeout!r}, out_of_process={out_of_process}: a timeout is a number of seconds above 0, "
-                "and needs a model that runs out of process"
-            )
-        package = open_package(path, str(self.policy.cache_dir))
-        check_platform(package)
-        requirement = Requirement(package.platform, package.version_range, package.requirements_lock)
+        _check_gpu(visible_gpu)
+        _check_timeout(timeout, out_of_process)
+        package, requirement = self._open(path)
         if out_of_process is None:
             must_leave = environment is not None or timeout is not None
             out_of_process = must_leave or satisfied_by_this_interpreter(requirement) is not None
@@ -119,7 +114,58 @@ class Runtime:
                 return self._worker_executor(package, os.fspath(path), requirement, environment, options)
             return self._in_process_executor(package, requirement, environment, options)
 
-        model = Neuropod(package, make_executor, out_of_process, validate, timeout)
+        return self._started(Neuropod(package, make_executor, out_of_process, validate, timeout), lazy)
+
+    def environment(self, path: str | os.PathLike[str]) -> Environment:
+        """The environment that a package needs, for `worker`; built if it is missing and policy allows it."""
+        self._check_open()
+        _, requirement = self._open(path)
+        return ensure_environment(requirement, self.policy, os.fspath(path))
+
+    def worker(
+        self,
+        environment: Environment | str | os.PathLike[str],
+        *,
+        name: str = "shared",
+        visible_gpu: int | None = 0,
+    ) -> SharedWorker:
+        """A worker that several models can be loaded into.
+
+        ``environment``: what ``environment(path)`` gives for a package, or an existing interpreter. What the models
+        print goes to the logger ``neuropod_ope.model.<name>``.
+        """
+        self._check_open()
+        _check_gpu(visible_gpu)
+        if not isinstance(environment, Environment):
+            environment = registered_environment(environment, self.policy)
+        environ = worker_environ(os.environ, self._environ_allow, visible_gpu)
+        worker = self._worker(environment, environ, name)
+        shared = SharedWorker(worker, self._loop, self._load_shared, visible_gpu, environ.dropped)
+        with self._lock:
+            self._check_open()
+            self._shared_workers.add(shared)
+        return shared
+
+    def _load_shared(
+        self,
+        path: str | os.PathLike[str],
+        make_executor: Callable[[Package], Executor],
+        *,
+        validate: bool,
+        lazy: bool,
+        timeout: float | None,
+    ) -> Neuropod:
+        self._check_open()
+        _check_timeout(timeout, True)
+        package, _ = self._open(path)
+        return self._started(Neuropod(package, lambda: make_executor(package), True, validate, timeout), lazy)
+
+    def _open(self, path: str | os.PathLike[str]) -> tuple[Package, Requirement]:
+        package = open_package(path, str(self.policy.cache_dir))
+        check_platform(package)
+        return package, Requirement(package.platform, package.version_range, package.requirements_lock)
+
+    def _started(self, model: Neuropod, lazy: bool) -> Neuropod:
         with self._lock:
             self._check_open()
             self._models.add(model)
@@ -145,10 +191,12 @@ class Runtime:
         else:
             found = registered_environment(environment, self.policy)
         environ = worker_environ(os.environ, self._environ_allow, options.visible_gpu)
-        launch = Launch(found.python, found.support, environ.variables, self._segment, self._portable)
-        logger = logging.getLogger(f"neuropod_ope.model.{package.name}")
-        worker = Worker(launch, package.name, self._loop, logger)
+        worker = self._worker(found, environ, package.name)
         return OutOfProcessExecutor(package, options, worker, _ONLY_MODEL, environ.dropped)
+
+    def _worker(self, environment: Environment, environ: WorkerEnviron, name: str) -> Worker:
+        launch = Launch(environment.python, environment.support, environ.variables, self._segment, self._portable)
+        return Worker(launch, name, self._loop, logging.getLogger(f"neuropod_ope.model.{name}"))
 
     def _in_process_executor(
         self,
@@ -173,10 +221,10 @@ class Runtime:
             if self._state != "open":
                 return
             self._state = "closed"
-            models = list(self._models)
-        if models:
+            closing = [model.close for model in self._models] + [shared.close for shared in self._shared_workers]
+        if closing:
             with ThreadPoolExecutor(_CLOSING_THREADS) as pool:
-                list(pool.map(Neuropod.close, models))
+                list(pool.map(lambda close: close(), closing))
         self._loop.close()
 
     def _check_open(self) -> None:
@@ -209,6 +257,19 @@ class Runtime:
 def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+def _check_gpu(visible_gpu: int | None) -> None:
+    if visible_gpu is not None and (type(visible_gpu) is not int or visible_gpu < 0):
+        raise ValueError(f"visible_gpu must be the index of a GPU or None, not {visible_gpu!r}")
+
+
+def _check_timeout(timeout: float | None, out_of_process: bool | None) -> None:
+    if timeout is not None and (out_of_process is False or not isinstance(timeout, (int, float)) or timeout <= 0):
+        raise ValueError(
+            f"timeout={timeout!r}, out_of_process={out_of_process}: a timeout is a number of seconds above 0, "
+            "and needs a model that runs out of process"
+        )
 
 
 _runtimes: weakref.WeakSet[Runtime] = weakref.WeakSet()

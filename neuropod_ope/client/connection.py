@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from neuropod_ope.client.executor import Request
 from neuropod_ope.client.handshake import Launch, connect
 from neuropod_ope.client.outputs import OutputReader
 from neuropod_ope.client.receiver import ReceiverRole
-from neuropod_ope.errors import ProtocolViolation, QueueFull
+from neuropod_ope.errors import HandleClosed, ProtocolViolation, QueueFull
 from neuropod_ope.supervisor.diagnosis import Death
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_ope.supervisor.process import WorkerProcess
@@ -96,6 +97,8 @@ class Connection:
         self._wait = AdaptiveWait(link.reply_bell)
         self._calls: dict[int, Call] = {}
         self._last_request = 0
+        self._loaded: set[int] = set()  # models
+        self._closed_models: set[int] = set()  # which takes no more calls; unloaded once they are loaded
         self.state = after(self.state, "welcomed")
         self._receiver = ReceiverRole(self._receive, WAIT_SLICE_S)
         if self._death is not None:  # between the handshake and here
@@ -119,6 +122,8 @@ class Connection:
             with self._lock:
                 if self.ended is not None:
                     return self._never_sent(model)
+                if model in self._closed_models:
+                    raise HandleClosed("the model was closed: load it again")
                 if len(self._calls) >= control.SLOTS or self._requests.full:  # of cancelled ones, too
                     raise QueueFull(f"{control.SLOTS} requests are in flight: wait for some of them")
                 frame = self._inputs.acquire(request.signature, request.inputs)
@@ -141,6 +146,24 @@ class Connection:
             if self.ended is None and call.state == "running" and not self._requests.full:
                 call.state = step(REQUEST, call.state, m.Cancel)
                 self._put(m.Cancel(self.incarnation, call.model, call.request, 0, (), ()))
+
+    def unload(self, model: int, wait_s: float) -> None:
+        """Send no more calls of ``model`` and have the worker drop it, now or when its load is done.
+
+        Waits at most ``wait_s`` seconds: a worker that is busy with another model does it when it can.
+        """
+        with self._lock:
+            self._closed_models.add(model)
+            call = self._unload_if_loaded(model)
+        if call is not None and wait_s > 0:
+            self.wait(call, time.monotonic() + wait_s)
+
+    def _unload_if_loaded(self, model: int) -> Call | None:
+        """With the lock held."""
+        if model not in self._loaded or self.ended is not None or self._requests.full:
+            return None
+        self._loaded.discard(model)
+        return self._send(model, m.Unload, 0)
 
     def _send(self, model: int, kind: Any, attempt: int, *body: Any) -> Call:
         self._last_request += 1
@@ -230,6 +253,11 @@ class Connection:
             if reply.released:
                 self._inputs.release(reply.released)
             self._finish(call, after_it)
+            if type(reply) is m.Loaded:
+                self._loaded.add(call.model)
+            if self._closed_models:
+                for model in self._closed_models & self._loaded:
+                    self._unload_if_loaded(model)
 
     def _finish(self, call: Call, state: str) -> None:
         """With the lock held."""
@@ -282,6 +310,8 @@ class Connection:
     def close(self, grace_s: float) -> None:
         """End the worker: Shutdown and ``grace_s`` seconds if it is idle, SIGKILL otherwise. Wait for its end."""
         idle = False
+        if self._calls and self._receiver is not None:
+            self._receiver.poke()  # an answer that nobody waited for, of an unloaded model
         with self._lock:
             if self.state == "ready":
                 self.state = after(self.state, "closed")

@@ -12,7 +12,7 @@ import numpy as np
 from neuropod_ope.client.connection import Call, Connection
 from neuropod_ope.client.executor import Request, WorkerInfo
 from neuropod_ope.client.failures import error_from
-from neuropod_ope.client.worker import Worker
+from neuropod_ope.client.worker import Serving
 from neuropod_ope.errors import HandleClosed, InferTimeout, LoadError, NeuropodError, QueueFull
 from neuropod_ope.supervisor.diagnosis import worker_died
 from neuropod_worker.backends import LoadOptions
@@ -52,7 +52,7 @@ class OutOfProcessExecutor:
     """Implements Executor: one model in one worker. ``dropped`` names environment variables that it lacks."""
 
     def __init__(
-        self, package: Package, options: LoadOptions, worker: Worker, model: int, dropped: frozenset[str]
+        self, package: Package, options: LoadOptions, worker: Serving, model: int, dropped: frozenset[str]
     ) -> None:
         self._package = package
         self._options = options

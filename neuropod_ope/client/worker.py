@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Protocol
 
 from neuropod_ope.client.connection import Connection
 from neuropod_ope.client.executor import WorkerInfo
@@ -14,6 +15,21 @@ from neuropod_ope.supervisor.process import WorkerProcess
 
 _CLOSED = "its model was closed"
 CLOSE_GRACE_S = 1.0  # what an idle worker gets to exit by itself
+
+
+class Serving(Protocol):
+    """What an executor needs of a worker: of one that its model has to itself, or of a seat in a shared one."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def connection(self, deadline: float | None) -> Connection: ...
+
+    def info(self, platform_version: str) -> WorkerInfo | None: ...
+
+    def close(self) -> None: ...
+
+    def abandon(self) -> None: ...
 
 
 class Worker:

@@ -1,0 +1,106 @@
+"""One worker process for several models that can live in one environment."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol
+
+from neuropod_ope.client.executor import Executor
+from neuropod_ope.client.out_of_process import OutOfProcessExecutor
+from neuropod_ope.client.seat import Seat
+from neuropod_ope.client.worker import Worker
+from neuropod_ope.errors import HandleClosed
+from neuropod_ope.model import Neuropod
+from neuropod_ope.supervisor.loop import SupervisorLoop
+from neuropod_worker.backends import LoadOptions
+from neuropod_worker.package import Package
+
+
+class OpenModel(Protocol):
+    """Gives a handle to a package whose executor is made on first use; loads it unless ``lazy``."""
+
+    def __call__(
+        self,
+        path: str | os.PathLike[str],
+        make_executor: Callable[[Package], Executor],
+        *,
+        validate: bool,
+        lazy: bool,
+        timeout: float | None,
+    ) -> Neuropod: ...
+
+
+class SharedWorker:
+    """Models that run in one process, each behind a handle of its own. Made by `Runtime.worker`.
+
+    They share its memory, its framework and its GIL, and are called one after the other. A load that fails does not
+    disturb the others. When the process dies, the call that it ran fails, and each model is loaded into the fresh one
+    at its next call. Closing a model unloads it; closing this closes all of them and ends the process.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        loop: SupervisorLoop,
+        open_model: OpenModel,
+        visible_gpu: int | None,
+        dropped: frozenset[str],
+    ) -> None:
+        self._worker = worker
+        self._loop = loop
+        self._open_model = open_model
+        self._visible_gpu = visible_gpu
+        self._dropped = dropped
+        self._ids = itertools.count(1)
+        self._models: weakref.WeakSet[Neuropod] = weakref.WeakSet()
+        self._owner = os.getpid()
+        weakref.finalize(self, worker.abandon).atexit = False
+
+    def load(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        validate: bool = True,
+        load_custom_ops: bool = True,
+        lazy: bool = False,
+        timeout: float | None = None,
+    ) -> Neuropod:
+        """Load a package into this worker. See `load_neuropod`."""
+        if self._worker.closed:
+            raise HandleClosed("this worker is closed: make another one")
+        options = LoadOptions(self._visible_gpu, load_custom_ops, validate)
+
+        def make_executor(package: Package) -> Executor:
+            model = next(self._ids)
+            return OutOfProcessExecutor(package, options, Seat(self._worker, model, self._loop), model, self._dropped)
+
+        model = self._open_model(path, make_executor, validate=validate, lazy=lazy, timeout=timeout)
+        self._models.add(model)
+        return model
+
+    def close(self) -> None:
+        """Close all models and end the process. Idempotent."""
+        if os.getpid() != self._owner:  # forked: the process is our parent's
+            return
+        for model in list(self._models):
+            model.close()
+        self._worker.close()
+
+    def __enter__(self) -> SharedWorker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        info = self._worker.info("")
+        state = (
+            "closed" if self._worker.closed else "no worker yet" if info is None else f"pid={info.pid} {info.state}"
+        )
+        return f"<SharedWorker {state}, {len(self._models)} models>"

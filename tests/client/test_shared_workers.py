@@ -1,0 +1,204 @@
+"""Several models in one worker: addressed, failing, ending and coming back independently of each other."""
+
+import gc
+import os
+import signal
+import threading
+
+import pytest
+
+from neuropod_ope import HandleClosed, InferTimeout, LoadError, ModelError, WorkerDied
+
+pytestmark = pytest.mark.workers
+
+ANY = {"x": ("float64", None)}
+PID = {"x": ("float64", None), "pid": ("int64", ())}
+
+
+@pytest.fixture
+def runtime(load_out_of_process):
+    return load_out_of_process.runtime
+
+
+@pytest.fixture
+def package(load_out_of_process):
+    def times(factor, before=""):
+        code = f"import os, time\n{before}\ndef load(d):\n"
+        code += f"    return lambda x: {{'x': x * {factor}, 'pid': os.getpid()}}\n"
+        return load_out_of_process.package(code, ANY, PID)
+
+    return times
+
+
+@pytest.fixture
+def worker(runtime, package):
+    with runtime.worker(runtime.environment(package(0))) as worker:
+        yield worker
+
+
+def test_models_of_one_worker_are_addressed_independently(worker, package):
+    models = {factor: worker.load(package(factor)) for factor in (2, 3, 5)}
+    pids = set()
+    for number in range(20):
+        for factor, model in models.items():
+            came = model.infer({"x": [float(number)]})
+            assert came["x"].tolist() == [number * factor]
+            pids.add(int(came["pid"]))
+    assert len(pids) == 1
+    assert {model.workers[0].pid for model in models.values()} == pids
+    assert f"pid={pids.pop()} ready, 3 models" in repr(worker)
+
+
+def test_an_interpreter_may_be_named_in_place_of_an_environment(runtime, package, load_out_of_process):
+    environment = runtime.environment(package(2))
+    with runtime.worker(environment.python) as worker:
+        assert worker.load(package(2)).infer({"x": [1.0]})["x"] == [2]
+
+
+def test_a_failed_load_of_one_does_not_disturb_the_others(worker, package):
+    good = worker.load(package(2))
+    with pytest.raises(LoadError, match="no such luck"):
+        worker.load(package(3, before="raise RuntimeError('no such luck')"))
+    other = worker.load(package(5))
+    assert [model.infer({"x": [1.0]})["x"].tolist() for model in (good, other)] == [[2], [5]]
+    assert good.workers[0].restarts == 0
+
+
+def test_a_failed_call_of_one_does_not_disturb_the_others(worker, package, load_out_of_process):
+    failing = worker.load(load_out_of_process.package("def load(d):\n    return lambda x: 1 / 0\n", ANY, ANY))
+    good = worker.load(package(2))
+    with pytest.raises(ModelError, match="ZeroDivisionError"):
+        failing.infer({"x": [1.0]})
+    assert good.infer({"x": [1.0]})["x"] == [2]
+
+
+def test_after_a_death_each_model_is_loaded_again_at_its_next_call(worker, package, load_out_of_process, tmp_path):
+    loads = tmp_path / "loads"
+    noting = f"open({str(loads)!r}, 'a').write('x')"
+    crash = load_out_of_process.package("import os\ndef load(d):\n    return lambda x: os.abort()\n", ANY, ANY)
+    one, two, crashing = worker.load(package(2, noting)), worker.load(package(3, noting)), worker.load(crash)
+    with pytest.raises(WorkerDied):
+        crashing.infer({"x": [1.0]})
+    assert loads.read_text() == "xx"
+    assert one.infer({"x": [1.0]})["x"] == [2]
+    assert loads.read_text() == "xxx", "the other one comes at its own next call"
+    assert two.infer({"x": [1.0]})["x"] == [3]
+    assert one.workers == two.workers
+    assert one.workers[0].restarts == 1
+    os.kill(one.workers[0].pid, signal.SIGKILL)
+    assert two.infer({"x": [1.0]})["x"] == [3]
+
+
+def test_a_model_that_is_closed_is_unloaded_and_the_others_go_on(worker, load_out_of_process, package, tmp_path):
+    alive = tmp_path / "alive"
+    code = f"""
+import os
+class Held:
+    def __init__(self): open({str(alive)!r}, "w").close()
+    def __del__(self): os.unlink({str(alive)!r})
+    def __call__(self, x): return {{"x": x}}
+def load(d): return Held()
+"""
+    held, other = worker.load(load_out_of_process.package(code, ANY, ANY)), worker.load(package(3))
+    assert held.infer({"x": [1.0]})["x"] == [1]
+    assert alive.exists()
+    held.close()
+    assert not alive.exists()
+    with pytest.raises(HandleClosed):
+        held.infer({"x": [1.0]})
+    assert other.infer({"x": [1.0]})["x"] == [3]
+    assert other.workers[0].restarts == 0
+    again = worker.load(held.path)
+    assert again.infer({"x": [1.0]})["x"] == [1]
+    del again
+    gc.collect()
+    assert other.infer({"x": [1.0]})["x"] == [3], "unloaded by the supervisor, before or after this call"
+
+
+def test_one_that_nobody_refers_to_leaves_the_others_alone(worker, package):
+    for factor in range(1, 30):
+        other = worker.load(package(factor))
+        assert other.infer({"x": [1.0]})["x"] == [factor]
+    assert other.workers[0].restarts == 0
+
+
+def test_a_call_that_runs_while_another_model_is_closed_is_answered(worker, load_out_of_process, package, tmp_path):
+    started, release = tmp_path / "started", tmp_path / "release"
+    code = f"""
+import os, time
+def load(d):
+    def run(x):
+        open({str(started)!r}, "w").close()
+        while not os.path.exists({str(release)!r}): time.sleep(0.001)
+        return {{"x": x}}
+    return run
+"""
+    slow, other = worker.load(load_out_of_process.package(code, ANY, ANY)), worker.load(package(3))
+    came = []
+    thread = threading.Thread(target=lambda: came.append(slow.infer({"x": [7.0]})["x"].tolist()))
+    thread.start()
+    while not started.exists():
+        os.sched_yield()
+    other.close()  # waits a moment for it, and then no longer
+    release.touch()
+    thread.join()
+    assert came == [[7]]
+    assert slow.infer({"x": [8.0]})["x"] == [8]
+    assert slow.workers[0].restarts == 0
+
+
+def test_a_call_of_one_that_hangs_takes_the_worker_with_it_and_the_others_get_a_fresh_one(worker, package):
+    good, hanging = worker.load(package(2), timeout=30), worker.load(package("time.sleep(1000)"))
+    with pytest.raises(InferTimeout):
+        hanging.infer({"x": [1.0]}, timeout=0.2)
+    assert good.infer({"x": [1.0]})["x"] == [2]
+    assert good.workers[0].restarts == 1
+
+
+def test_closing_the_worker_closes_its_models_and_ends_its_process(runtime, package):
+    with runtime.worker(runtime.environment(package(1))) as worker:
+        model = worker.load(package(2))
+        pid = model.workers[0].pid
+    with pytest.raises(HandleClosed):
+        model.infer({"x": [1.0]})
+    with pytest.raises(HandleClosed, match="make another one"):
+        worker.load(package(2))
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    worker.close()
+    assert "closed" in repr(worker)
+
+
+def test_closing_the_runtime_closes_its_shared_workers(runtime, package):
+    worker = runtime.worker(runtime.environment(package(1)))
+    model = worker.load(package(2), lazy=True)
+    assert model.infer({"x": [1.0]})["x"] == [2]
+    runtime.close()
+    with pytest.raises(HandleClosed):
+        worker.load(package(2))
+    with pytest.raises(HandleClosed):
+        model.infer({"x": [1.0]})
+
+
+def test_a_shared_worker_without_references_ends_with_its_last_model(runtime, package):
+    def load():
+        return runtime.worker(runtime.environment(package(1))).load(package(2))
+
+    model = load()
+    gc.collect()
+    assert model.infer({"x": [1.0]})["x"] == [2]
+    del model
+    gc.collect()  # that nothing is left is looked at after each test
+
+
+def test_a_forked_child_leaves_the_worker_to_its_parent(worker, package):
+    model = worker.load(package(2))
+    child = os.fork()
+    if child == 0:
+        try:
+            worker.close()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert model.infer({"x": [1.0]})["x"] == [2]
+    assert model.workers[0].restarts == 0
