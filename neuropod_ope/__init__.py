@@ -25,7 +25,12 @@ from neuropod_ope.errors import (
 from neuropod_ope.model import Neuropod
 from neuropod_ope.runtime import Runtime, load_neuropod
 from neuropod_ope.shared_worker import SharedWorker
-from neuropod_worker.packagers import create_python_neuropod, create_pytorch_neuropod, create_torchscript_neuropod
+from neuropod_worker.packagers import (
+    create_python_neuropod,
+    create_pytorch_neuropod,
+    create_tensorflow_neuropod,
+    create_torchscript_neuropod,
+)
 from neuropod_worker.problem.specs import TensorSpec
 
 __version__ = "0.1.0"
@@ -51,6 +56,7 @@ __all__ = [
     "WorkerInfo",
     "create_python_neuropod",
     "create_pytorch_neuropod",
+    "create_tensorflow_neuropod",
     "create_torchscript_neuropod",
     "load_neuropod",
 ]

@@ -67,11 +67,11 @@ def test_inspect_says_which_command_builds_the_environment_that_is_missing(tmp_p
 
 
 def test_inspect_says_that_a_platform_is_supported_nowhere(tmp_path, command):
-    path = edited(doubling(tmp_path), platform="tensorflow")
+    path = edited(doubling(tmp_path), platform="caffe")
     status, shown, _ = command("inspect", path)
     assert status == 0
-    assert "in process      no: platform 'tensorflow' is not supported; supported are python, torchscript" in shown
-    assert "out of process  no: platform 'tensorflow' is not supported" in shown
+    assert "in process      no: platform 'caffe' is not supported; supported are python, tensorflow" in shown
+    assert "out of process  no: platform 'caffe' is not supported" in shown
     with_env = main(["env", "build", path, "--cache-dir", str(tmp_path / "cache")])
     assert with_env == 1, "no environment is built that nobody could use"
 

@@ -12,7 +12,11 @@ from neuropod_worker.problem.checks import Arrays, check_outputs, select_outputs
 from neuropod_worker.problem.dtypes import DTYPES, dtype_name
 
 # Imported on first use: only a model of the platform pays for its framework.
-_PLATFORM_MODULES = {"python": ".python_backend", "torchscript": ".torchscript_backend"}
+_PLATFORM_MODULES = {
+    "python": ".python_backend",
+    "tensorflow": ".tensorflow_backend",
+    "torchscript": ".torchscript_backend",
+}
 
 # Shapes vary with the data; the verdicts remembered for them must not grow for ever.
 _REMEMBERED_SIGNATURES = 1024

@@ -2,14 +2,13 @@
 
 import importlib
 import os
-import threading
-from typing import Any, Dict, Optional, Sequence, Set
+from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 
 from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
+from neuropod_worker.backends.custom_ops import load_ops
 from neuropod_worker.errors import LoadError, PackageError, SpecError
-from neuropod_worker.package.fingerprint import file_sha256
 from neuropod_worker.package.package import Package
 from neuropod_worker.problem.checks import Arrays
 
@@ -63,7 +62,7 @@ def load(package: Package, options: LoadOptions) -> Backend:
     if not os.path.isfile(path):
         raise PackageError("the package has no model at {}".format(path), path)
     if options.load_custom_ops:
-        _load_ops(package)
+        load_ops(package, "torch", torch.__version__, torch.ops.load_library)
     device = _device(options.visible_gpu)
     try:
         module = torch.jit.load(path, map_location=device)
@@ -74,25 +73,6 @@ def load(package: Package, options: LoadOptions) -> Backend:
         )
         raise load_error(message.format(torch.__version__, path), error) from error
     return TorchScriptBackend(package, module, device)
-
-
-_ops_lock = threading.Lock()
-_loaded_ops: Set[str] = set()
-
-
-def _load_ops(package: Package) -> None:
-    """Load each distinct library once per process: torch dies when one operator is registered twice."""
-    for path in package.custom_op_paths():
-        with _ops_lock:
-            digest = file_sha256(path)
-            if digest in _loaded_ops:
-                continue
-            try:
-                torch.ops.load_library(path)
-            except Exception as error:  # the loader's, the library's or torch's own
-                message = "torch {} cannot load the custom op {}; was it built for another torch or platform?"
-                raise load_error(message.format(torch.__version__, path), error) from error
-            _loaded_ops.add(digest)
 
 
 def _device(visible_gpu: Optional[int]) -> Any:

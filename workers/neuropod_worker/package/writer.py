@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Mapping, Optional, Sequence, Tuple
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.archive import write_archive
@@ -14,7 +14,7 @@ from neuropod_worker.package.package import Package
 from neuropod_worker.package.self_test import self_test
 from neuropod_worker.package.tensors_file import as_arrays, write_test_data
 from neuropod_worker.problem.checks import check_inputs
-from neuropod_worker.problem.parsing import parse_specs
+from neuropod_worker.problem.parsing import Specs, parse_specs
 
 _ignored = shutil.ignore_patterns("*.pyc", "__pycache__")
 
@@ -24,8 +24,8 @@ def write_package(
     model_name: str,
     platform: str,
     write_model: Callable[[str], None],
-    input_spec: Iterable[Mapping[str, Any]],
-    output_spec: Iterable[Mapping[str, Any]],
+    input_spec: Specs,
+    output_spec: Specs,
     platform_version_semver: str = "*",
     input_tensor_device: Optional[Mapping[str, str]] = None,
     default_input_tensor_device: str = "GPU",

@@ -1,15 +1,17 @@
 """Tensor specs from what JSON files and users of the packagers write."""
 
 import operator
-from typing import Any, Iterable, Mapping, Optional, Tuple
+from typing import Any, Iterable, Mapping, Optional, Tuple, Union
 
 from neuropod_worker.errors import SpecError
 from neuropod_worker.problem.dtypes import canonical_dtype
 from neuropod_worker.problem.specs import Dimension, TensorSpec
 
+Specs = Iterable[Union[Mapping[str, Any], TensorSpec]]
 
-def parse_specs(items: Iterable[Mapping[str, Any]], role: str) -> Tuple[TensorSpec, ...]:
-    """The specs of a list of ``{"name", "dtype", "shape"}``, dtypes canonicalised.
+
+def parse_specs(items: Specs, role: str) -> Tuple[TensorSpec, ...]:
+    """The specs of a list of ``{"name", "dtype", "shape"}`` or ``TensorSpec``, dtypes canonicalised.
 
     ``role`` (``"input"`` or ``"output"``) only words the errors. Raises ``SpecError``.
     """
@@ -24,6 +26,8 @@ def parse_specs(items: Iterable[Mapping[str, Any]], role: str) -> Tuple[TensorSp
 
 
 def _parse_spec(item: Any, role: str) -> TensorSpec:
+    if isinstance(item, TensorSpec):
+        item = item._asdict()
     if not isinstance(item, Mapping):
         raise SpecError("each {} must be a dict of name, dtype and shape, not {!r}".format(role, item))
     name = item.get("name")

@@ -1,19 +1,14 @@
-"""The packagers: one call writes one package. They need numpy only, and run on Python 3.6.
-
-``**common`` are the parameters that all packagers share, from ``platform_version_semver`` on: see
-``writer.write_package``. All raise ``PackageError`` or ``SpecError``, both of them ``ValueError``.
-"""
+"""Python code as packages of platform ``python``: anything that takes and returns arrays, PyTorch included."""
 
 import json
 import os
-from typing import Any, Iterable, Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Sequence, Union
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.arguments import dicts_with, listed, path_text, text
 from neuropod_worker.package.requirements import lock_text
 from neuropod_worker.package.writer import copy_into, place_inside, write_package
-
-Specs = Iterable[Mapping[str, Any]]
+from neuropod_worker.problem.parsing import Specs
 
 
 def create_python_neuropod(
@@ -72,29 +67,6 @@ def create_python_neuropod(
 
 # PyTorch models that are Python code are `python` packages; their torch is pinned in the requirements.
 create_pytorch_neuropod = create_python_neuropod
-
-
-def create_torchscript_neuropod(
-    neuropod_path: str,
-    model_name: str,
-    input_spec: Specs,
-    output_spec: Specs,
-    module: Optional[Any] = None,
-    module_path: Optional[str] = None,
-    **common: Any,
-) -> None:
-    """Package a TorchScript module: a ``ScriptModule``, or without torch the path of a saved one."""
-    if (module is None) == (module_path is None):
-        raise PackageError("exactly one of module and module_path must be given")
-
-    def write_model(folder: str) -> None:
-        target = os.path.join(folder, "data", "model.pt")
-        if module is not None:
-            module.save(target)
-        else:
-            copy_into(path_text("module_path", module_path), target)
-
-    write_package(neuropod_path, model_name, "torchscript", write_model, input_spec, output_spec, **common)
 
 
 def _packaged_name(name: Any) -> str:
