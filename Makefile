@@ -1,6 +1,6 @@
 # Every target sets up what it needs in .venv; `make` alone shows this list.
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-fast lint bench docs clean
+.PHONY: help demo quick test test-fast lint bench bench-quick docs clean
 
 # The first Python that is new enough and can make virtualenvs.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do \
@@ -9,7 +9,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 IN_VENV := .venv/bin/python
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .venv/ready: pyproject.toml workers/setup.py
 	@test -n "$(PYTHON)" || { echo "No Python 3.10 or newer (with venv) on PATH: make ... PYTHON=/path/to/python3"; exit 1; }
@@ -35,8 +35,11 @@ lint: .venv/ready  ## ruff, mypy --strict, and the worker's floor of Python 3.6
 	$(IN_VENV) -m mypy
 	.venv/bin/vermin --quiet --no-tips --violations -t=3.6- workers
 
-bench: .venv/ready  ## measure calls beside in-process and multiprocessing
+bench: .venv/ready  ## measure calls beside in-process, the standard library and peers; all suites
 	$(IN_VENV) -m benchmarks
+
+bench-quick: .venv/ready  ## the same with few rounds and cases, under two minutes
+	$(IN_VENV) -m benchmarks --quick
 
 docs: .venv/ready  ## write the generated parts of docs/
 	$(IN_VENV) docs/generate.py

@@ -1,39 +1,62 @@
-"""``python -m benchmarks [--quick] [--json FILE]``, from the root of the project."""
+"""``python -m benchmarks [--quick] [--output FOLDER] [SUITE ...]``, from the root of the project."""
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
-from benchmarks import neuropod, pipe, shared_memory
-from benchmarks.contender import Case
-from benchmarks.measure import measure
-from benchmarks.report import as_data, conditions, table
+from benchmarks import goals, plots, report
+from benchmarks.agents import Agents, Failed
+from benchmarks.figures import Entry, NotPossible, as_data
+from benchmarks.machine import conditions
+from benchmarks.suites import SUITES, Plan
 
-CASES = (
-    Case("1 KB", 1 << 10, calls=4000),
-    Case("64 KB", 1 << 16, calls=2000),
-    Case("1 MB", 1 << 20, calls=400),
-    Case("16 MB", 1 << 24, calls=40),
-)
-CONTENDERS = (*shared_memory.CONTENDERS, *pipe.CONTENDERS, *neuropod.CONTENDERS)
-REFERENCE = shared_memory.BARE.name
-ROUNDS, QUICK_ROUNDS = 9, 3
+_FOLDER = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What a call costs.")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds instead of {ROUNDS}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file too")
+    listed = "\n".join(f"  {name:<11}{suite.title}" for name, suite in SUITES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="What a call costs, beside what it could be replaced by.",
+        epilog=f"suites (all unless named):\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help="what to measure")
+    parser.add_argument("--quick", action="store_true", help="under two minutes: for a look, not for a verdict")
+    parser.add_argument("--output", type=Path, default=_FOLDER, metavar="FOLDER", help="for results.json and plots")
     arguments = parser.parse_args()
-    rounds = QUICK_ROUNDS if arguments.quick else ROUNDS
-    facts = conditions()
+    unknown = [name for name in arguments.suites if name not in SUITES]
+    if unknown:
+        parser.error(f"there is no suite {unknown[0]!r}, but {', '.join(SUITES)}")
+    facts = conditions(sys.argv[1:])
     for name, value in facts.items():
         print(f"{name:<9}{value}")
-    print(f"Medians of {rounds} rounds; ratios to {REFERENCE!r}. The model computes x + 0.\n", flush=True)
-    results = list(measure(CASES, CONTENDERS, rounds))
-    print(table(results, REFERENCE))
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(as_data(results, REFERENCE, facts), indent=1) + "\n")
+    entries: list[Entry] = []
+    plan = Plan(arguments.quick)
+    titles = {name: suite.title for name, suite in SUITES.items()}
+    print(
+        f"Medians of {plan.rounds} interleaved rounds; ratios are within a round. Workers compute x + 0.\n",
+        flush=True,
+    )
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    results = arguments.output / "results.json"
+    with Agents() as agents:
+        for name in arguments.suites or SUITES:
+            found = list(SUITES[name].function(plan, agents))
+            entries += found
+            print(report.text(found, titles), flush=True)
+            # After each suite: a run of an hour that is broken off has not been for nothing.
+            results.write_text(json.dumps({"conditions": facts, "entries": as_data(entries)}, indent=1) + "\n")
+        print(goals.verdicts(entries))
+        caption = f"{facts['cpu']}, {facts['cores']} cores; {facts['command']}"
+        arguments_of_plots = {"entries": as_data(entries), "folder": str(arguments.output), "caption": caption}
+        try:
+            drawn = agents.run(plots.PACKAGES, "pictures:draw_all", **arguments_of_plots)
+        except (NotPossible, Failed) as reason:
+            print(f"no plots: {reason}")
+            drawn = []
+    print(f"written to {arguments.output}: {', '.join([results.name, *drawn])}")
 
 
 if __name__ == "__main__":

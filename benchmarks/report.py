@@ -1,62 +1,68 @@
-"""What was measured, for people and as JSON, with what a reader needs in order to repeat it."""
+"""Figures as Markdown tables, aligned so that they can be read in a terminal. Pure."""
 
-import os
-import platform
-import shlex
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import numpy as np
+from benchmarks.figures import Entry, Figure, Missing
 
-from benchmarks.measure import Result
-
-_HEADER = ("", "p50 µs", "p99 µs", "p50 ratio")
+_NOTHING = "–"
 
 
-def conditions() -> dict[str, str | int]:
-    """The command and the machine."""
-    return {
-        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
-        "cores": len(os.sched_getaffinity(0)),
-        "cpu": _cpu_model(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "kernel": platform.release(),
-    }
+def text(entries: Sequence[Entry], titles: Mapping[str, str]) -> str:
+    """All suites: a heading for each and its tables."""
+    parts = []
+    for suite in dict.fromkeys(entry.suite for entry in entries):
+        parts.append(f"## {suite}: {titles[suite]}\n")
+        of_suite = [entry for entry in entries if entry.suite == suite]
+        for table in dict.fromkeys(entry.table for entry in of_suite):
+            parts += tables([entry for entry in of_suite if entry.table == table], table)
+    return "\n".join(parts)
 
 
-def table(results: Sequence[Result], reference: str) -> str:
-    """All cases as text; ratios are to the p50 of the contender ``reference`` in the same case."""
-    lines = []
-    for case in dict.fromkeys(result.case for result in results):
-        rows = [(case, *_HEADER[1:])]
-        for one, ratio in ratios(results, reference):
-            if one.case == case:
-                rows.append((one.contender, f"{one.p50_us:.1f}", f"{one.p99_us:.1f}", f"{ratio:.1f}"))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for name, *numbers in rows:
-            cells = [f"{cell:>{width}}" for cell, width in zip(numbers, widths[1:], strict=True)]
-            lines.append("  ".join([f"{name:<{widths[0]}}", *cells]))
-        lines.append("")
-    return "\n".join(lines)
+def tables(entries: Sequence[Entry], title: str) -> list[str]:
+    """A table for each quantity with contenders as rows and cases as columns; with a single column, one table with
+    the quantities as columns. Then why what is missing is missing."""
+    figures = [entry for entry in entries if isinstance(entry, Figure)]
+    rows = list(dict.fromkeys(entry.row for entry in entries))
+    columns = list(dict.fromkeys(entry.column for entry in entries if entry.column))
+    quantities = dict.fromkeys((figure.quantity, figure.unit) for figure in figures)
+    parts = []
+    if len(columns) == 1:
+        cells = {(one.row, _headed(one.quantity, one.unit)): one.value for one in figures}
+        head = f"{title}: {columns[0]}" if columns[0] != title else title
+        parts.append(_table(head, rows, [_headed(*quantity) for quantity in quantities], cells))
+    else:
+        for quantity, unit in quantities:
+            cells = {(one.row, one.column): one.value for one in figures if one.quantity == quantity}
+            parts.append(_table(f"{title}: {_headed(quantity, unit)}", rows, columns, cells))
+    notes = dict.fromkeys(f"{one.row}: {one.reason}" for one in entries if isinstance(one, Missing))
+    if notes:
+        parts.append("\n".join(f"* {note}" for note in notes) + "\n")
+    return parts
 
 
-def ratios(results: Sequence[Result], reference: str) -> list[tuple[Result, float]]:
-    """Each result with its p50 divided by that of the reference in the same case."""
-    floor = {one.case: one.p50_us for one in results if one.contender == reference}
-    return [(one, one.p50_us / floor[one.case]) for one in results]
+def number(value: float) -> str:
+    """With about three digits."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def as_data(results: Sequence[Result], reference: str, facts: dict[str, str | int]) -> dict[str, Any]:
-    rows = [{**one._asdict(), "ratio": ratio} for one, ratio in ratios(results, reference)]
-    return {"conditions": facts, "reference": reference, "results": rows}
+def _headed(quantity: str, unit: str) -> str:
+    return f"{quantity}, {unit}" if unit else quantity
 
 
-def _cpu_model() -> str:
-    # platform.processor() is empty or says no more than the architecture on most Linux machines.
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.machine())
+def _table(title: str, rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], float]) -> str:
+    lines = [[title, *columns]]
+    for row in rows:
+        values = [cells.get((row, column)) for column in columns]
+        lines.append([row, *(_NOTHING if value is None else number(value) for value in values)])
+    return aligned(lines)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its first line the header; all columns but the first to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = [f"{'-' * widths[0]}", *(f"{'-' * (width - 1)}:" for width in widths[1:])]
+    padded = [
+        [f"{line[0]:<{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))]
+        for line in lines
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:])) + "\n"

@@ -1,0 +1,64 @@
+"""The ways to have ``x + 0`` computed, by name. Data only: each runs where its packages are.
+
+A module of a contender has ``open_VARIANT(case)``, a context manager that starts all that the way needs, gives an
+`Exchange` and ends all of it afterwards: while others are measured, nothing of it may run.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.cases import Case
+
+
+class Exchange(NamedTuple):
+    """``call()`` sends what ``inputs`` hold at that moment and gives the answers, valid until the next call.
+
+    A contender chooses where its inputs lie: in plain memory as applications have them, unless its name says
+    otherwise.
+    """
+
+    inputs: Sequence[np.ndarray]
+    call: Callable[[], Sequence[np.ndarray]]
+
+
+class Contender(NamedTuple):
+    """``packages`` are what its virtualenv needs besides numpy; none: the virtualenv that runs the suite."""
+
+    name: str
+    module: str
+    variant: str
+    packages: tuple[str, ...] = ()
+
+    def open(self, case: Case) -> AbstractContextManager[Exchange]:
+        module = importlib.import_module(f"benchmarks.contenders.{self.module}")
+        opened: AbstractContextManager[Exchange] = getattr(module, f"open_{self.variant}")(case)
+        return opened
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender("x + 0 in this process", "direct", "direct"),
+        Contender("bare shared memory, spin flag: copy in", "shared_memory", "copied_in"),
+        Contender("bare shared memory, spin flag: all in place", "shared_memory", "in_place"),
+        Contender("neuropod, in process", "neuropod", "in_process"),
+        Contender("neuropod, out of process: plain array", "neuropod", "plain"),
+        Contender("multiprocessing Pipe", "pipe", "pipe"),
+        Contender("multiprocessing shared memory + Pipe", "shared_memory", "with_pipe"),
+        Contender("iceoryx2, spinning", "iceoryx", "spinning", ("iceoryx2>=0.7",)),
+        Contender("iceoryx2, events", "iceoryx", "events", ("iceoryx2>=0.7",)),
+        Contender("pyzmq, ipc", "zeromq", "ipc", ("pyzmq>=26",)),
+        Contender("gRPC, Unix socket", "grpc_socket", "unix", ("grpcio>=1.60",)),
+        Contender("Ray actor, by value", "ray_actor", "by_value", ("ray>=2.9",)),
+    )
+}
+BARE = "bare shared memory, spin flag: copy in"  # ratios are to this one
+IN_PLACE = "bare shared memory, spin flag: all in place"
+IN_PROCESS = "neuropod, in process"
+PLAIN = "neuropod, out of process: plain array"
+PIPE = "multiprocessing Pipe"
+SHARED_MEMORY_PIPE = "multiprocessing shared memory + Pipe"

@@ -1,0 +1,29 @@
+"""What a reader needs to know in order to repeat a run: the command and the machine."""
+
+import os
+import platform
+import shlex
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+
+def conditions(arguments: Sequence[str]) -> dict[str, str | int]:
+    return {
+        "command": shlex.join(["python", "-m", "benchmarks", *arguments]),
+        "cores": len(os.sched_getaffinity(0)),
+        "cpu": _cpu_model(),
+        "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "load": f"{os.getloadavg()[0]:.1f} when it began",
+    }
+
+
+def _cpu_model() -> str:
+    # platform.processor() is empty or says no more than the architecture on most Linux machines.
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.machine())

@@ -1,0 +1,65 @@
+"""Rounds in turn: every contender once per round, alone, so that what the machine does meanwhile hits all."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from benchmarks.agents import Agents, Failed
+from benchmarks.contenders import CONTENDERS
+from benchmarks.figures import Entry, Figure, Missing, NotPossible, median_ratio, medians
+
+
+class Row(NamedTuple):
+    """One way to measure, for one row of a table."""
+
+    name: str
+    packages: tuple[str, ...]
+    function: str
+    arguments: Mapping[str, Any]
+
+
+def contender_rows(names: Sequence[str], function: str, **arguments: Any) -> list[Row]:
+    """A row for each of these contenders."""
+    return [Row(name, CONTENDERS[name].packages, function, {"contender": name, **arguments}) for name in names]
+
+
+def interleaved(
+    agents: Agents,
+    where: tuple[str, str, str],
+    rows: Sequence[Row],
+    rounds: int,
+    units: Mapping[str, str],
+    reference: str | None = None,
+    ratio_of: str = "p50",
+) -> Iterator[Entry]:
+    """Figures of the rows in one column; ``where`` is suite, table, column, ``units`` those of the quantities.
+
+    With a reference row each row also has "ratio", the median over the rounds of its ``ratio_of`` to the reference's.
+    """
+    suite, table, column = where
+    collected: dict[str, list[dict[str, float]]] = {row.name: [] for row in rows}
+    missing: dict[str, str] = {}
+    for number in range(rounds):
+        for row in rows:
+            if row.name in missing:
+                continue
+            print(f"\r{suite}: {table}: {column}: round {number + 1}: {row.name:60}", end="", file=sys.stderr)
+            try:
+                collected[row.name].append(agents.run(row.packages, row.function, **row.arguments))
+            except NotPossible as reason:
+                missing[row.name] = str(reason)
+            except Failed as failure:
+                missing[row.name] = f"failed: {str(failure).strip().splitlines()[-1]}"
+                print(f"\n{failure}", file=sys.stderr)
+    print(f"\r{'':110}\r", end="", file=sys.stderr)
+    for row in rows:
+        if row.name in missing:
+            yield Missing(suite, table, row.name, column, missing[row.name])
+            continue
+        for quantity, value in medians(collected[row.name]).items():
+            yield Figure(suite, table, row.name, column, quantity, value, units[quantity])
+        if reference is not None and reference not in missing:
+            ratio = median_ratio(
+                [one[ratio_of] for one in collected[row.name]], [one[ratio_of] for one in collected[reference]]
+            )
+            yield Figure(suite, table, row.name, column, "ratio", ratio, "")
