@@ -12,7 +12,6 @@ from benchmarks.environments import environment_with
 from benchmarks.figures import NotPossible
 
 ROOT = Path(__file__).resolve().parent.parent
-CLIENT_PACKAGES = ("msgpack", "posix_ipc", "packaging", "semantic-version>=2.10,<3", "uv", "tomli")
 
 
 class Failed(Exception):

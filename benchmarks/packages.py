@@ -8,14 +8,9 @@ from typing import Any
 
 from neuropod_worker.packagers import create_python_neuropod
 
-FLOATS_IN = ({"name": "x", "dtype": "float32", "shape": (None,)},)
-FLOATS_OUT = ({"name": "y", "dtype": "float32", "shape": (None,)},)
-
 
 @contextmanager
-def packaged(
-    code: str, inputs: Sequence[dict[str, Any]] = FLOATS_IN, outputs: Sequence[dict[str, Any]] = FLOATS_OUT
-) -> Iterator[Path]:
+def packaged(code: str, inputs: Sequence[dict[str, Any]], outputs: Sequence[dict[str, Any]]) -> Iterator[Path]:
     """The path of a package whose entry point is ``load`` of this code."""
     with tempfile.TemporaryDirectory(prefix="neuropod-benchmark-") as folder:
         source, package = Path(folder) / "source", Path(folder) / "package"

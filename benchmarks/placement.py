@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.figures import NotPossible
 
-UNPINNED, OWN_CORES, ONE_CORE = PLACEMENTS = ("unpinned", "own cores", "one core")
+UNPINNED, OWN_CORES, ONE_CORE = "unpinned", "own cores", "one core"
 
 
 @contextmanager

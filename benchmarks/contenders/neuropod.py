@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.cases import Case
 from benchmarks.contenders import Exchange
 from benchmarks.packages import packaged
-from neuropod_ope import Neuropod, Runtime
+from neuropod_ope import Runtime
 
 _ONE = """
 def load(data_dir):
@@ -22,43 +22,30 @@ def load(data_dir):
 
 
 @contextmanager
-def loaded(case: Case, out_of_process: bool, **options: Any) -> Iterator[Neuropod]:
-    """The model of a case."""
-
+def _opened(case: Case, out_of_process: bool) -> Iterator[Exchange]:
     def specs(prefix: str) -> list[dict[str, Any]]:
         shape = (None,) * len(case.shape)
         return [{"name": f"{prefix}{n}", "dtype": case.dtype, "shape": shape} for n in range(case.count)]
 
     with packaged(_ONE if case.count == 1 else _MANY, specs("x"), specs("y")) as path, Runtime() as runtime:
-        yield runtime.load(path, out_of_process=out_of_process, **options)
+        model = runtime.load(path, out_of_process=out_of_process)
+        inputs = case.arrays()
+        named = {f"x{n}": x for n, x in enumerate(inputs)}
+        names = [f"y{n}" for n in range(case.count)]
+
+        def call_one() -> list[np.ndarray]:
+            return [model.infer(named)["y0"]]
+
+        def call_many() -> list[np.ndarray]:
+            outputs = model.infer(named)
+            return [outputs[name] for name in names]
+
+        yield Exchange(inputs, call_one if case.count == 1 else call_many)
 
 
-@contextmanager
-def open_in_process(case: Case) -> Iterator[Exchange]:
-    with loaded(case, out_of_process=False) as model:
-        yield plain(model, case)
+def open_in_process(case: Case) -> Any:
+    return _opened(case, out_of_process=False)
 
 
-@contextmanager
-def open_plain(case: Case) -> Iterator[Exchange]:
-    with loaded(case, out_of_process=True) as model:
-        yield plain(model, case)
-
-
-def plain(model: Neuropod, case: Case) -> Exchange:
-    """Calls with arrays in plain memory."""
-    return _exchange(model, case.arrays())
-
-
-def _exchange(model: Neuropod, inputs: list[np.ndarray]) -> Exchange:
-    named = {f"x{n}": x for n, x in enumerate(inputs)}
-    names = [f"y{n}" for n in range(len(inputs))]
-
-    def call_one() -> list[np.ndarray]:
-        return [model.infer(named)["y0"]]
-
-    def call_many() -> list[np.ndarray]:
-        outputs = model.infer(named)
-        return [outputs[name] for name in names]
-
-    return Exchange(inputs, call_one if len(inputs) == 1 else call_many)
+def open_plain(case: Case) -> Any:
+    return _opened(case, out_of_process=True)
