@@ -20,6 +20,7 @@ from neuropod_worker.shm import control  # noqa: E402
 from neuropod_worker.wire import conversation  # noqa: E402
 from neuropod_worker.wire import messages as m  # noqa: E402
 from neuropod_worker.wire.codec import encode  # noqa: E402
+from neuropod_worker.wire.repeated import REPEATED_INFER, REPEATED_RESULT  # noqa: E402
 
 HEAD = m.Cancel._fields
 WIRE_TYPES = {
@@ -68,6 +69,13 @@ def layout_table() -> str:
     return "```text\n" + "\n".join(line for line in text.splitlines() if re.match(r"^(offset|\d+ )", line)) + "\n```"
 
 
+def repeated_table() -> str:
+    """The words of the messages that cross without msgpack."""
+    kinds = {"Infer": REPEATED_INFER, "Result": REPEATED_RESULT}
+    rows = [f"| {name} | {', '.join(kind.fields)} |" for name, kind in kinds.items()]
+    return "\n".join(["| message | words |", "| --- | --- |", *rows])
+
+
 def numbers() -> str:
     pairs = {
         "protocol version": m.PROTOCOL_VERSION,
@@ -97,6 +105,7 @@ def generated() -> dict[Path, str]:
     """The files and what they should contain."""
     sections = {
         "messages": message_table(),
+        "repeated": repeated_table(),
         "layout": layout_table(),
         "numbers": numbers(),
         "worker": state_diagram(STATES),

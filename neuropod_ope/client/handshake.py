@@ -32,13 +32,14 @@ _EXIT_S = 1.0  # for a worker that closed its socket to finish exiting by itself
 
 class Launch(NamedTuple):
     """How to start a worker. ``segment`` is a key of SEGMENT_KINDS; ``portable`` chooses the twins of what only
-    Linux has (doorbell, lifeline, death watch)."""
+    Linux has (doorbell, lifeline, death watch); ``wait`` is one of `shm.waiting.WAITS`, for both sides."""
 
     python: Path
     support: tuple[Path, ...]
     environ: dict[str, str]
     segment: str = "posix"
     portable: bool = False
+    wait: str = "adaptive"
 
 
 class Memory(NamedTuple):
@@ -54,7 +55,8 @@ class Memory(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A worker that said Welcome. ``request_fd`` stays open, for growing the request arena."""
+    """A worker that said Welcome. ``request_fd`` stays open, for growing the request arena; ``polled`` is that of the
+    mailboxes."""
 
     process: WorkerProcess
     control: Mapping
@@ -63,6 +65,7 @@ class Link(NamedTuple):
     reply_memory: Mapping
     request_bell: SemaphoreDoorbell | PipeDoorbell
     reply_bell: SemaphoreDoorbell | PipeDoorbell
+    polled: bool
     python_version: str
 
 
@@ -96,6 +99,7 @@ def connect(
             "thread" if launch.portable else "signal",
             ARENA_SIZE,
             libc_name(),
+            launch.wait,
         )
         welcome = _greet(process, hello, (*memory.descriptors, process.lifeline, *memory.pipes), model, deadline)
         process.watch_socket()
@@ -107,6 +111,7 @@ def connect(
             memory.reply_arena,
             memory.request_bell,
             memory.reply_bell,
+            not launch.portable and control.ORDERED_STORES,
             welcome.python_version,
         )
         undo.pop_all()

@@ -70,23 +70,19 @@ class OutputReader:
     def read(self, frame: ReceivedFrame) -> dict[str, np.ndarray]:
         """The tensors of ``frame``, by name."""
         if frame.nbytes <= COPY_LIMIT or self._held_now() + frame.nbytes > HELD_LIMIT:
-            outputs = {}
-            for index, tensor in enumerate(frame.tensors):
-                array = frame.tensor(index)
-                outputs[tensor.name] = array if tensor.dtype == "string" else array.copy()
+            outputs = frame.copies()
             self.released.append(frame.id)
             return outputs
         self._held += frame.nbytes
+        outputs = frame.arrays()
         start = min(tensor.offset for tensor in frame.tensors)
         end = max(tensor.offset + tensor.nbytes for tensor in frame.tensors)
         memory = np.asarray(_Owner(self._mapping, start, end, frame, self))
-        outputs = {}
-        for index, tensor in enumerate(frame.tensors):
-            array = frame.tensor(index)
+        for tensor in frame.tensors:
             if tensor.dtype != "string":
+                array = outputs[tensor.name]
                 own = memory[tensor.offset - start : tensor.offset - start + tensor.nbytes]
-                array = own.view(array.dtype).reshape(array.shape)
-            outputs[tensor.name] = array
+                outputs[tensor.name] = own.view(array.dtype).reshape(array.shape)
         return outputs
 
     def _held_now(self) -> int:

@@ -133,7 +133,7 @@ def test_the_stats_page_counts_what_a_worker_has_done(connection, load_out_of_pr
     load(connection, 1, load_out_of_process.package(code, ANY, ANY))
     for value in (1.0, 0.0, 2.0):
         answered(connection, connection.infer(1, request(value), 0))
-    while connection.stats().step != control.WAITING:  # the page is written after the reply
+    while connection.stats().step != control.WAITING:  # the page is written when it goes to sleep
         os.sched_yield()
     stats = connection.stats()
     assert (stats.pid, stats.completed, stats.failed) == (connection.process.pid, 2, 1)

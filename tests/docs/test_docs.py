@@ -48,4 +48,4 @@ def test_nothing_in_the_worker_imports_the_client():
 def test_the_wire_does_no_io():
     for path in (ROOT / "workers/neuropod_worker/wire").glob("*.py"):
         imported = set(re.findall(r"^(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
-        assert imported <= {"typing", "msgpack", "neuropod_worker"}, path
+        assert imported <= {"typing", "struct", "msgpack", "neuropod_worker"}, path

@@ -7,6 +7,7 @@ from peers import Peer
 from neuropod_worker.shm import control
 from neuropod_worker.shm.control import CONTROL_SIZE, INLINE_LIMIT, SLOTS, Elsewhere
 from neuropod_worker.shm.mapping import Mapping
+from neuropod_worker.wire import messages as m
 from neuropod_worker.wire.codec import ProtocolViolation
 
 
@@ -19,7 +20,7 @@ def memory(make_segment):
 
 @pytest.fixture(params=[control.request_mailbox, control.reply_mailbox])
 def both_halves(request, memory):
-    return request.param(memory), request.param(memory)
+    return request.param(memory, True), request.param(memory, True)
 
 
 def test_a_header_of_this_version_is_accepted_and_any_other_is_not(memory):
@@ -64,18 +65,82 @@ def test_a_message_that_lies_elsewhere_says_where(both_halves):
     assert reader.take() == Elsewhere(3, 64, 100_000)
 
 
+def test_a_repeated_infer_crosses_as_words_and_comes_out_as_the_message(memory):
+    writer, reader = control.request_mailbox(memory, True), control.request_mailbox(memory, True)
+    for released, ids in ((0, ()), (2**64 - 1, (2**64 - 1,))):
+        writer.put_repeated(1, 2, 3, 4, released, 5)
+        assert reader.take() == m.Infer(1, 2, 3, 4, ids, (), 5, None, None)
+
+
+def test_a_repeated_result_crosses_as_words_and_comes_out_as_the_message(memory):
+    writer, reader = control.reply_mailbox(memory, True), control.reply_mailbox(memory, True)
+    writer.put_repeated(1, 2, 3, 4, 9, 5, 10, 11, 12, 13)
+    assert reader.take() == m.Result(1, 2, 3, 4, (9,), (), 10, 11, 12, 13, 5, None)
+
+
+def test_repeated_messages_are_refused_by_a_full_mailbox_too(memory):
+    writer = control.request_mailbox(memory, True)
+    for _ in range(SLOTS):
+        writer.put_repeated(*range(6))
+    with pytest.raises(ProtocolViolation, match="has not taken"):
+        writer.put_repeated(*range(6))
+
+
+def test_a_message_that_has_arrived_keeps_its_reader_awake(both_halves):
+    writer, reader = both_halves
+    assert not reader.arrived
+    assert reader.fall_asleep()
+    writer.put(b"first")
+    assert reader.arrived
+    assert not reader.fall_asleep()
+    words, at, number = reader.looked_at()
+    assert words[at] == number
+
+
+def test_only_a_reader_that_sleeps_is_rung_and_once(both_halves):
+    writer, reader = both_halves
+    rings = []
+
+    class Bell:
+        def ring(self):
+            rings.append("ring")
+
+    writer.put(b"")
+    writer.wake(Bell())
+    assert rings == []
+    reader.take()
+    assert reader.fall_asleep()
+    for _ in range(2):
+        writer.put(b"")
+        writer.wake(Bell())
+    assert rings == ["ring"]
+
+
+def test_a_reader_that_does_not_look_by_itself_is_always_rung(memory):
+    writer = control.request_mailbox(memory, False)
+    rings = []
+
+    class Bell:
+        def ring(self):
+            rings.append("ring")
+
+    for _ in range(2):
+        writer.wake(Bell())
+    assert rings == ["ring", "ring"]
+
+
 @pytest.mark.parametrize(
     ("sequence", "length", "flag"),
-    [(2, 0, 0), (2**64 - 1, 0, 0), (1, INLINE_LIMIT + 1, 0), (1, 2**32 - 1, 0), (1, 3, 7), (1, 3, 1)],
+    [(2, 0, 0), (1, 8, 2), (2**64 - 1, 0, 0), (1, INLINE_LIMIT + 1, 0), (1, 2**32 - 1, 0), (1, 3, 7), (1, 3, 1)],
 )
 def test_a_slot_that_was_scribbled_over_is_a_violation(memory, sequence, length, flag):
     memory.buffer(12288, 16)[:] = struct.pack("<QII", sequence, length, flag)
     with pytest.raises(ProtocolViolation):
-        control.request_mailbox(memory).take()
+        control.request_mailbox(memory, True).take()
 
 
 def test_a_reader_that_claims_more_than_was_written_is_a_violation(memory):
-    writer = control.request_mailbox(memory)
+    writer = control.request_mailbox(memory, True)
     for _ in range(SLOTS):
         writer.put(b"")
     memory.buffer(64, 8)[:] = struct.pack("<Q", 10 * SLOTS)
@@ -85,7 +150,7 @@ def test_a_reader_that_claims_more_than_was_written_is_a_violation(memory):
 
 def test_mailboxes_of_two_processes_agree(memory):
     def echo():
-        requests, replies, taken = control.request_mailbox(memory), control.reply_mailbox(memory), 0
+        requests, replies, taken = control.request_mailbox(memory, True), control.reply_mailbox(memory, True), 0
         while taken < 500:
             message = requests.take()
             if message is not None:
@@ -93,7 +158,7 @@ def test_mailboxes_of_two_processes_agree(memory):
                 taken += 1
 
     peer = Peer(echo)
-    requests, replies = control.request_mailbox(memory), control.reply_mailbox(memory)
+    requests, replies = control.request_mailbox(memory, True), control.reply_mailbox(memory, True)
     for number in range(500):
         requests.put(b"%09d" % number)
         reply = None

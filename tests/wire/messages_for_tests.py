@@ -10,7 +10,7 @@ TENSORS = (
 )
 
 EXAMPLES = (
-    m.Hello(m.PROTOCOL_VERSION, 7, "semaphore", "signal", 2**36, "glibc 2.36 x86_64"),
+    m.Hello(m.PROTOCOL_VERSION, 7, "semaphore", "signal", 2**36, "glibc 2.36 x86_64", "adaptive"),
     m.Welcome(m.PROTOCOL_VERSION, 7, 4711, "3.6.15", "1.16.6"),
     m.Refused(m.PROTOCOL_VERSION, "another libc"),
     m.Load(*HEAD, "/models/detector", 0, True, True),

@@ -10,13 +10,12 @@ import socket
 import sys
 import time
 from collections import OrderedDict, deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, Optional, Tuple
 
 import numpy as np
 
 from neuropod_worker import lifeline
 from neuropod_worker.backends import LoadedModel, LoadOptions, load_model
-from neuropod_worker.backends.backend import load_error
 from neuropod_worker.failure import failure_of
 from neuropod_worker.package import read_package
 from neuropod_worker.shm import channel, control
@@ -25,7 +24,7 @@ from neuropod_worker.shm.doorbell import DOORBELLS, PipeDoorbell, SemaphoreDoorb
 from neuropod_worker.shm.frames import ReceivedFrame, ReceivingFrames, SendingFrames, drain
 from neuropod_worker.shm.libc import libc_name
 from neuropod_worker.shm.mapping import Mapping
-from neuropod_worker.shm.waiting import WAIT_SLICE_S, AdaptiveWait
+from neuropod_worker.shm.waiting import IDLE_SLICE_S, WAITS, make_wait
 from neuropod_worker.wire import messages as m
 from neuropod_worker.wire.codec import ProtocolViolation, decode, encode
 from neuropod_worker.wire.conversation import CONNECTION, MODEL, step
@@ -41,6 +40,8 @@ def greet(sock: socket.socket) -> "Optional[Server]":
         descriptors = dict(zip(channel.HELLO_DESCRIPTORS + channel.PIPE_DESCRIPTORS, received))
         if hello.doorbell not in DOORBELLS:
             raise ProtocolViolation("there is no doorbell {!r}, only {}".format(hello.doorbell, DOORBELLS))
+        if hello.wait not in WAITS:
+            raise ProtocolViolation("there is no wait {!r}, only {}".format(hello.wait, WAITS))
         if hello.doorbell == "semaphore" and hello.libc != libc_name():
             message = "the client runs on {}, the worker on {}: a semaphore is not the same there"
             raise ProtocolViolation(message.format(hello.libc, libc_name()))
@@ -66,12 +67,15 @@ def greet(sock: socket.socket) -> "Optional[Server]":
 monotonic_ns: Callable[[], int] = getattr(time, "monotonic_ns", lambda: int(time.monotonic() * 1e9))  # Python 3.7
 
 
-def _reference_counts(frame: ReceivedFrame) -> List[int]:
-    return [sys.getrefcount(view) for view in frame.views]
+def _most_references(frame: ReceivedFrame) -> int:
+    most = 0
+    for view in frame.views:
+        most = max(most, sys.getrefcount(view))
+    return most
 
 
-# What the interpreter itself holds during the count differs from version to version, so it is counted.
-_NOT_KEPT = max(_reference_counts(ReceivedFrame(0, (), (np.zeros(1),), 0)))
+# What the frame and the interpreter hold differs from version to version of Python, so it is counted.
+_NOT_KEPT = _most_references(ReceivedFrame(0, (m.Tensor("", "uint8", (1,), (0, 0, 1)),), (np.zeros(1),)))
 
 
 class Server:
@@ -82,17 +86,17 @@ class Server:
         control.check_header(control_segment)
         reply_memory = Mapping(descriptors["reply arena"], hello.arena_size)
         self._incarnation = hello.incarnation
-        self._pid = os.getpid()
-        self._requests = control.request_mailbox(control_segment)
-        self._replies = control.reply_mailbox(control_segment)
-        self._stats = control.StatsWriter(control_segment, self._pid)
+        polled = hello.doorbell == "semaphore" and control.ORDERED_STORES
+        self._requests = control.request_mailbox(control_segment, polled)
+        self._replies = control.reply_mailbox(control_segment, polled)
+        self._stats = control.StatsWriter(control_segment, os.getpid())
         if hello.doorbell == "pipe":
             request_bell: Any = PipeDoorbell(descriptors["request bell read"], descriptors["request bell write"])
             self._reply_bell: Any = PipeDoorbell(descriptors["reply bell read"], descriptors["reply bell write"])
         else:
             request_bell = SemaphoreDoorbell(control_segment, control.REQUEST_BELL, create=False)
             self._reply_bell = SemaphoreDoorbell(control_segment, control.REPLY_BELL, create=False)
-        self._wait = AdaptiveWait(request_bell)
+        self._wait = make_wait(self._requests, request_bell, hello.wait)
         self._inputs = ReceivingFrames(Mapping(descriptors["request arena"], hello.arena_size))
         self._outputs = SendingFrames(Arena(descriptors["reply arena"], hello.arena_size), reply_memory)
         self._models: Dict[int, LoadedModel] = {}
@@ -106,12 +110,16 @@ class Server:
         """Answer messages until Shutdown."""
         self._stats.show(control.WAITING, monotonic_ns())
         while True:
-            while not self._queue:
-                self._wait.wait_rung(WAIT_SLICE_S)
+            if self._queue:
+                if self._requests.arrived:
+                    self._receive()
+                    continue  # it may have cancelled all there was
+            else:
+                if not self._wait.catch():
+                    self._stats.show(control.WAITING, monotonic_ns())
+                    self._wait.sleep(IDLE_SLICE_S)
                 self._receive()
-            self._receive()
-            if not self._queue:
-                continue  # the last one was cancelled
+                continue
             message, received = self._queue.popleft()
             if type(message) is m.Shutdown:
                 return
@@ -120,13 +128,14 @@ class Server:
     def _receive(self) -> None:
         """Read all messages that are there; Cancel acts at once on what is queued."""
         while True:
-            taken = self._requests.take()
-            if taken is None:
+            message = self._requests.take()
+            if message is None:
                 return
-            if isinstance(taken, control.Elsewhere):
-                self._to_release.append(taken.frame)
-                taken = self._inputs.take_bytes(taken)
-            message = decode(taken)
+            if type(message) is control.Elsewhere:
+                self._to_release.append(message.frame)
+                message = self._inputs.take_bytes(message)
+            if type(message) is bytes:
+                message = decode(message)
             if message.incarnation != self._incarnation:
                 raise ProtocolViolation("incarnation {}, expected {}".format(message.incarnation, self._incarnation))
             if message.released:
@@ -164,10 +173,8 @@ class Server:
                     self._step(message.model, m.Unloaded)
         except ProtocolViolation:
             raise
-        except BaseException as error:  # the model's own code may raise anything; SystemExit is no order to us
-            self._end_forked_child()
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # the model's own code may raise anything
             self._fail(message, error, received, started)
-        self._stats.show(control.WAITING, monotonic_ns())
 
     def _step(self, model: int, kind: Any) -> None:
         self._states[model] = step(MODEL, self._states.get(model, "absent"), kind)
@@ -177,13 +184,7 @@ class Server:
         # The worker was started with one GPU visible, so that one is number 0 here.
         gpu = None if message.visible_gpu is None else 0
         options = LoadOptions(gpu, message.load_custom_ops, message.validate, own_process=True)
-        try:
-            model = load_model(read_package(message.path), options)
-        except (Exception, SystemExit):  # ours already, or will be
-            raise
-        except BaseException as error:  # what an application's process lets through has no other way here
-            raise load_error("the load of {} was given up".format(message.path), error) from error
-        self._end_forked_child()
+        model = load_model(read_package(message.path), options)
         self._models[message.model] = model
         finished = monotonic_ns()
         self._reply(m.Loaded, message, (received, started, finished, monotonic_ns(), model.platform_version))
@@ -197,28 +198,27 @@ class Server:
         self._stats.show(control.RUNNING, started, message.model, message.request)
         outputs: Dict[str, np.ndarray] = {}
         try:
-            inputs = {tensor.name: frame.tensor(index) for index, tensor in enumerate(frame.tensors)}
+            inputs = frame.arrays()
             outputs = model.infer(inputs, message.requested)
-            self._end_forked_child()
             finished = monotonic_ns()
-            key: Tuple[Any, ...] = ()
-            for name, array in outputs.items():
-                key += (name, array.dtype, array.shape)
+            key = tuple([(name, array.dtype, array.shape) for name, array in outputs.items()])
             sent = self._outputs.acquire(key, outputs)
         finally:
             # Only now: an output may be a view of an input. What the model keeps is released when it lets go.
             inputs = outputs = {}
             self._release_input(frame)
-        definition, sent.tensors = sent.tensors, None
-        self._reply(m.Result, message, (received, started, finished, monotonic_ns(), sent.id, definition))
         self._stats.completed += 1
         self._stats.busy += finished - started
-
-    def _end_forked_child(self) -> None:
-        """A child that the model's code forked and that came back here must not serve our mailbox, too."""
-        if os.getpid() != self._pid:
-            sys.stderr.write("neuropod_ope: a forked child came back from the model's code: end it with os._exit()\n")
-            os._exit(1)
+        if self._kept:
+            self._recheck_kept()
+        if sent.tensors is None and not self._outputs.retired and len(self._to_release) <= 1:
+            released = self._to_release.popleft() if self._to_release else 0
+            head = (self._incarnation, message.model, message.request, message.attempt, released)
+            self._replies.put_repeated(*head, sent.id, received, started, finished, monotonic_ns())
+            self._replies.wake(self._reply_bell)
+        else:
+            definition, sent.tensors = sent.tensors, None
+            self._reply(m.Result, message, (received, started, finished, monotonic_ns(), sent.id, definition))
 
     def _fail(self, message: Any, error: BaseException, received: int, started: int) -> None:
         now = monotonic_ns()
@@ -231,8 +231,6 @@ class Server:
             self._step(message.model, m.Failed)
 
     def _reply(self, kind: Any, message: Any, body: Tuple[Any, ...]) -> None:
-        if self._kept:
-            self._recheck_kept()
         released = drain(self._to_release)
         head = (self._incarnation, message.model, message.request, message.attempt, released)
         data = encode(kind(*head, drain(self._outputs.retired), *body))
@@ -240,7 +238,7 @@ class Server:
             self._replies.put(data)
         else:
             self._put_elsewhere(data, head, body)
-        self._reply_bell.ring()
+        self._replies.wake(self._reply_bell)
 
     def _put_elsewhere(self, data: bytes, head: Tuple[Any, ...], body: Tuple[Any, ...]) -> None:
         try:
@@ -253,7 +251,7 @@ class Server:
     # ---- inputs that a model keeps beyond its call
 
     def _release_input(self, frame: ReceivedFrame) -> None:
-        if max(_reference_counts(frame), default=0) > _NOT_KEPT:
+        if _most_references(frame) > _NOT_KEPT:
             self._kept[frame.id] = frame
         else:
             self._to_release.append(frame.id)

@@ -6,25 +6,31 @@ offset     bytes content
 0          64    header: magic ``NPODCTRL``, layout version u32, slots u32, slot bytes u32
 64         8     requests taken so far by the worker (u64)
 128        8     replies taken so far by the client (u64)
+192        8     1 while the worker sleeps until a request rings (u64)
+256        8     1 while the client sleeps until a reply rings (u64)
 4096       64    request doorbell (``sem_t``)
 4160       64    reply doorbell (``sem_t``)
 8192       4096  stats page, written by the worker alone
 12288      n     request slots, then reply slots
 ========== ===== ==========================================================================
 
-A slot holds a sequence number (u64, the first message is 1), a length (u32), a flag word (u32, 0) and a
-message. The writer fills in the message and its length, then the sequence number, then rings. A message too long
-for a slot lies in the sender's arena; its slot then has flag 1 and holds (frame id, offset, length), each u64.
+A slot holds a sequence number (u64, the first message is 1), a length (u32), a flag (u32) and a message. The writer
+fills in the message, its length and flag, then the sequence number, and rings if the reader sleeps. Flag 1: the
+message was too long for a slot and lies in the sender's arena; the slot holds (frame id, offset, length), each u64.
+Flag 2: the message is one of `wire.repeated`, as u64 words.
 
 Whatever the other process may read at any moment is written as one aligned u64, through a memoryview of format
 ``Q``: `struct` clears its target and writes byte by byte, so a reader could see a number that never was.
 """
 
+import platform
 import struct
-from typing import NamedTuple, Optional
+import threading
+from typing import Any, NamedTuple
 
 from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.wire.codec import ProtocolViolation
+from neuropod_worker.wire.repeated import REPEATED_INFER, REPEATED_RESULT, Repeated
 
 LAYOUT_VERSION = 1
 SLOTS = 64
@@ -36,9 +42,10 @@ _ELSEWHERE = struct.Struct("<QQQ")
 _SLOT_HEAD = 16  # bytes before a slot's message
 _WORD = 8
 _WORDS_PER_SLOT = SLOT_SIZE // _WORD
-IN_SLOT, IN_ARENA = 0, 1
+IN_SLOT, IN_ARENA, REPEATED = 0, 1, 2
 
 _REQUESTS_TAKEN, _REPLIES_TAKEN = 64, 128
+_WORKER_ASLEEP, _CLIENT_ASLEEP = 192, 256
 REQUEST_BELL, REPLY_BELL = 4096, 4160
 _STATS = 8192
 _REQUEST_SLOTS = 12288
@@ -69,21 +76,34 @@ class Elsewhere(NamedTuple):
     length: int
 
 
+# Whether what one processor stores in some order, another one loads in that order. Where it may not, nobody looks at
+# a slot before its ring, whose system call or locked instruction keeps the order.
+ORDERED_STORES = platform.machine() in ("x86_64", "AMD64")
+
+
 class Mailbox:
     """One direction: a ring of slots with one writer and one reader, each in its own process.
 
-    Each side makes its own object and calls only its own half. Calls of one half are not thread-safe.
+    Each side makes its own object and calls only its own half. Calls of one half are not thread-safe, but for
+    ``wake``. ``polled`` says that the reader looks at the slots by itself and is rung only while it sleeps; both
+    sides must agree on it.
     """
 
-    def __init__(self, mapping: Mapping, slots_at: int, taken_at: int) -> None:
+    def __init__(
+        self, mapping: Mapping, slots_at: int, taken_at: int, asleep_at: int, repeated: Repeated, polled: bool
+    ) -> None:
         self._words = mapping.buffer(slots_at, SLOTS * SLOT_SIZE).cast("Q")
-        self._messages = [
-            mapping.buffer(slots_at + slot * SLOT_SIZE + _SLOT_HEAD, INLINE_LIMIT) for slot in range(SLOTS)
-        ]
+        self._bytes = mapping.buffer(slots_at, SLOTS * SLOT_SIZE)
         self._taken_word = mapping.buffer(taken_at, _WORD).cast("Q")
+        self._asleep = mapping.buffer(asleep_at, _WORD).cast("Q")
+        self._pack_into, self._unpack_from, self._revive = repeated.pack_into, repeated.unpack_from, repeated.revive
+        self._repeated_word = repeated.size | REPEATED << 32
+        self._fence = threading.Lock()
+        self.polled = polled
         self.written = 0
-        self._next = 0
         self._known_taken = 0
+        self._next = 1  # the number of the next message to take
+        self._next_at = 0  # where it will lie, in words
 
     # ---- the writer's half
 
@@ -100,54 +120,112 @@ class Mailbox:
 
     def put(self, message: bytes, flag: int = IN_SLOT) -> None:
         """Write a message of at most INLINE_LIMIT bytes into the next slot."""
-        if self.full:
-            raise ProtocolViolation("the peer has not taken the last {} messages".format(SLOTS))
+        self._check_room()
         slot = self.written % SLOTS
-        length = len(message)
-        self._messages[slot][:length] = message
-        self._words[slot * _WORDS_PER_SLOT + 1] = length | flag << 32
+        start = slot * SLOT_SIZE + _SLOT_HEAD
+        self._bytes[start : start + len(message)] = message
+        self._words[slot * _WORDS_PER_SLOT + 1] = len(message) | flag << 32
         self.written += 1
         self._words[slot * _WORDS_PER_SLOT] = self.written
 
     def put_elsewhere(self, place: Elsewhere) -> None:
         self.put(_ELSEWHERE.pack(*place), IN_ARENA)
 
+    def put_repeated(self, *words: int) -> None:
+        """Write the words of this mailbox's repeated message into the next slot."""
+        if self.written - self._known_taken >= SLOTS:
+            self._check_room()
+        slot = self.written % SLOTS
+        self._pack_into(self._bytes, slot * SLOT_SIZE + _SLOT_HEAD, *words)
+        at = slot * _WORDS_PER_SLOT
+        self._words[at + 1] = self._repeated_word
+        self.written = number = self.written + 1
+        self._words[at] = number
+
+    def _check_room(self) -> None:
+        if self.full:
+            raise ProtocolViolation("the peer has not taken the last {} messages".format(SLOTS))
+
+    def wake(self, bell: Any) -> None:
+        """Ring for what was put, unless the reader is awake. From any thread."""
+        if self.polled:
+            # The processor must not look whether the reader sleeps before others can see the message: a lock's
+            # instructions are what Python has of a fence. `fall_asleep` is the other half.
+            with self._fence:
+                pass
+            if not self._asleep[0]:
+                return
+            self._asleep[0] = 0  # one ring is enough
+        bell.ring()
+
     # ---- the reader's half
 
-    def take(self) -> "Optional[bytes | Elsewhere]":
-        """A copy of the next message, or None if there is none. Raises ProtocolViolation."""
-        slot = self._next % SLOTS
-        sequence = self._words[slot * _WORDS_PER_SLOT]
-        if sequence != self._next + 1:
-            if sequence > self._next + 1 or sequence < self._next + 1 - SLOTS:
-                raise ProtocolViolation("slot {} has number {}".format(self._next + 1, sequence))
+    @property
+    def arrived(self) -> bool:
+        """Whether ``take`` has something to say."""
+        return self._words[self._next_at] == self._next
+
+    def looked_at(self) -> "tuple[memoryview, int, int]":
+        """Words, position and number: once the word there is that number, a message has arrived."""
+        return self._words, self._next_at, self._next
+
+    def fall_asleep(self) -> bool:
+        """Ask to be rung. True if the reader may sleep now, False if a message has come meanwhile."""
+        self._asleep[0] = 1
+        with self._fence:  # nor may it look for a message before others can see that it wants to sleep
+            pass
+        return not self.arrived
+
+    def wake_up(self) -> None:
+        self._asleep[0] = 0
+
+    def take(self) -> Any:
+        """The next message, or None: the bytes of one in a slot, `Elsewhere`, or a revived repeated message.
+
+        All of it is copied before anything is looked at. Raises ProtocolViolation.
+        """
+        at = self._next_at
+        sequence = self._words[at]
+        if sequence != self._next:
+            if sequence > self._next or sequence < self._next - SLOTS:
+                raise ProtocolViolation("slot {} has number {}".format(self._next, sequence))
             return None
-        word = self._words[slot * _WORDS_PER_SLOT + 1]
+        word = self._words[at + 1]
+        start = at * _WORD + _SLOT_HEAD
+        if word == self._repeated_word:
+            message = self._revive(self._unpack_from(self._bytes, start))
+            self._taken()
+            return message
         length, flag = word & 0xFFFFFFFF, word >> 32
         if length > INLINE_LIMIT or flag not in (IN_SLOT, IN_ARENA):
             raise ProtocolViolation("slot {} has length {} and flag {}".format(sequence, length, flag))
-        message = self._messages[slot][:length].tobytes()
-        self._next += 1
-        self._taken_word[0] = self._next
+        data = self._bytes[start : start + length].tobytes()
+        self._taken()
         if flag == IN_SLOT:
-            return message
+            return data
         if length != _ELSEWHERE.size:
             raise ProtocolViolation("slot {} refers to the arena with {} bytes".format(sequence, length))
-        return Elsewhere(*_ELSEWHERE.unpack(message))
+        return Elsewhere(*_ELSEWHERE.unpack(data))
+
+    def _taken(self) -> None:
+        self._taken_word[0] = number = self._next
+        self._next_at = number % SLOTS * _WORDS_PER_SLOT
+        self._next = number + 1
 
 
-def request_mailbox(mapping: Mapping) -> Mailbox:
-    return Mailbox(mapping, _REQUEST_SLOTS, _REQUESTS_TAKEN)
+def request_mailbox(mapping: Mapping, polled: bool) -> Mailbox:
+    return Mailbox(mapping, _REQUEST_SLOTS, _REQUESTS_TAKEN, _WORKER_ASLEEP, REPEATED_INFER, polled)
 
 
-def reply_mailbox(mapping: Mapping) -> Mailbox:
-    return Mailbox(mapping, _REPLY_SLOTS, _REPLIES_TAKEN)
+def reply_mailbox(mapping: Mapping, polled: bool) -> Mailbox:
+    return Mailbox(mapping, _REPLY_SLOTS, _REPLIES_TAKEN, _CLIENT_ASLEEP, REPEATED_RESULT, polled)
 
 
 assert CONTROL_SIZE % _WORD == 0
 assert SLOT_SIZE % _WORD == 0
 assert _HEADER.size <= _REQUESTS_TAKEN
 assert _ELSEWHERE.size <= INLINE_LIMIT
+assert max(REPEATED_INFER.size, REPEATED_RESULT.size) <= INLINE_LIMIT
 assert REPLY_BELL - REQUEST_BELL >= 32, "a sem_t has 32 bytes on 64-bit glibc and musl"
 
 # The steps of a worker, as the stats page shows them.
@@ -170,6 +248,7 @@ class Stats(NamedTuple):
 
 # On the page: the layout version, a sequence number that is odd while the writer writes, then `Stats`; all u64.
 _STATS_WORDS = 2 + len(Stats._fields)
+_STATS_SHOWN = struct.Struct("=7Q")  # from the step on
 assert _STATS + _STATS_WORDS * _WORD <= _REQUEST_SLOTS
 
 
@@ -178,6 +257,7 @@ class StatsWriter:
 
     def __init__(self, mapping: Mapping, pid: int) -> None:
         self._words = mapping.buffer(_STATS, _STATS_WORDS * _WORD).cast("Q")
+        self._shown = mapping.buffer(_STATS + 3 * _WORD, _STATS_SHOWN.size)
         self._words[0] = LAYOUT_VERSION
         self._words[2] = pid
         self._sequence = 0
@@ -186,17 +266,10 @@ class StatsWriter:
         self.busy = 0
 
     def show(self, step: int, since: int, model: int = 0, request: int = 0) -> None:
-        words = self._words
-        words[1] = self._sequence + 1
-        words[3] = step
-        words[4] = since
-        words[5] = model
-        words[6] = request
-        words[7] = self.completed
-        words[8] = self.failed
-        words[9] = self.busy
+        self._words[1] = self._sequence + 1
+        _STATS_SHOWN.pack_into(self._shown, 0, step, since, model, request, self.completed, self.failed, self.busy)
         self._sequence += 2
-        words[1] = self._sequence
+        self._words[1] = self._sequence
 
 
 def read_stats(mapping: Mapping, tries: int = 1000) -> Stats:

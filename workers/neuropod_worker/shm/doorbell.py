@@ -1,7 +1,7 @@
 """Doorbells: how one process wakes another.
 
-A doorbell counts: it is rung once for every message, and every successful wait takes one ring. A ring without
-a message can happen (the supervisor rings for a dead worker) and is harmless.
+A doorbell counts: it is rung for a message whose reader sleeps (`control.Mailbox.wake`), and every successful wait
+takes one ring. A ring without a message can happen (the supervisor rings for a dead worker) and is harmless.
 """
 
 import ctypes

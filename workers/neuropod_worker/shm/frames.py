@@ -5,7 +5,7 @@ half checks a definition against the bounds of the sender's segment and keeps th
 """
 
 from collections import deque
-from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Deque, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 
@@ -183,20 +183,33 @@ class SendingFrames:
             self.retired.append(frame.id)
 
 
-class ReceivedFrame(NamedTuple):
+class ReceivedFrame:
     """A frame of the peer: where it lies, and its tensors as views (strings as the bytes of `shm.strings`)."""
 
-    id: int
-    tensors: Tuple[Tensor, ...]
-    views: Tuple[np.ndarray, ...]
-    nbytes: int
+    __slots__ = ("_numeric", "id", "nbytes", "tensors", "views")
 
-    def tensor(self, index: int) -> np.ndarray:
-        """The array at ``index``: a view, or a private copy of strings."""
-        tensor = self.tensors[index]
-        if tensor.dtype == "string":
-            return decode_strings(self.views[index].tobytes(), tensor.shape)
-        return self.views[index]
+    def __init__(self, id: int, tensors: Tuple[Tensor, ...], views: Tuple[np.ndarray, ...]) -> None:
+        self.id = id
+        self.tensors = tensors
+        self.views = views
+        self.nbytes = sum([view.nbytes for view in views])
+        has_strings = any(tensor.dtype == "string" for tensor in tensors)
+        self._numeric = None if has_strings else {tensor.name: view for tensor, view in zip(tensors, views)}
+
+    def arrays(self) -> Dict[str, np.ndarray]:
+        """The tensors by name: views of the frame, but private copies of strings."""
+        if self._numeric is not None:
+            return self._numeric.copy()
+        return {
+            tensor.name: decode_strings(view.tobytes(), tensor.shape) if tensor.dtype == "string" else view
+            for tensor, view in zip(self.tensors, self.views)
+        }
+
+    def copies(self) -> Dict[str, np.ndarray]:
+        """The tensors by name, all of them private."""
+        if self._numeric is not None:
+            return {name: view.copy() for name, view in self._numeric.items()}
+        return {name: array.copy() for name, array in self.arrays().items()}
 
 
 class ReceivingFrames:
@@ -215,8 +228,7 @@ class ReceivingFrames:
                 raise ProtocolViolation("frame {} was never defined".format(id)) from None
         if id in self._frames:
             raise ProtocolViolation("frame {} is defined twice".format(id))
-        views = tuple([self._view(tensor) for tensor in tensors])
-        frame = ReceivedFrame(id, tensors, views, sum(view.nbytes for view in views))
+        frame = ReceivedFrame(id, tensors, tuple([self._view(tensor) for tensor in tensors]))
         self._frames[id] = frame
         return frame
 

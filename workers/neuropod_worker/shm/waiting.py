@@ -1,45 +1,92 @@
-"""The wait for a doorbell: a few hard tries, then tries with ``sched_yield`` between them, then block.
+"""The wait for a message: hard tries, then tries with ``sched_yield`` between them, then sleep until a ring.
 
-Measured round trips (2-core machine): blocking at once costs 35-60 us across cores, hard spinning ruins the
-case of both sides on one core. Tries with a yield serve both (0.7 us back to back, 5 us on one core). The
-number of yields follows what worked: a wait that had to block halves it, a ring that came soon after blocking
-began restores it.
+Measured round trips (2-core machine): sleeping at once costs 35-60 us across cores, hard tries alone ruin the case
+of both sides on one core. A few hard tries, then some with a yield, serve both. A try is a look at the slot's number
+(40 ns) that keeps the GIL: letting it go invites every busy Python thread in and costs milliseconds.
 """
 
 import time
-from typing import Any
+from typing import Any, Union
 
+from neuropod_worker.shm.control import Mailbox
 from neuropod_worker.shm.libc import keeping_gil
+from neuropod_worker.shm.quota import cpu_quota
 
-_HARD_TRIES = 5
+_HARD_TRIES = 25
 _MOST_YIELDS = 200
-_WORTH_YIELDING_S = 200e-6  # a ring that comes within this time after blocking began would have been caught
-WAIT_SLICE_S = 0.5  # a blocked waiter looks around at least this often
+_WORTH_YIELDING_S = 200e-6  # a ring that comes within this time after falling asleep would have been caught
+_FEWEST_CPUS = 1.5  # under a quota below this, what tries burn is missing when there is work
+WAIT_SLICE_S = 0.5  # a blocked client looks around at least this often
+IDLE_SLICE_S = 5.0  # and an idle worker: for no more than a ring that went astray
+
+WAITS = ("adaptive", "spin", "block")
 
 _sched_yield = keeping_gil["sched_yield"]
 
 
-class AdaptiveWait:
-    """One waiter on one doorbell."""
+class PolledWait:
+    """A reader that looks at its mailbox by itself, and is rung only while it sleeps.
 
-    def __init__(self, bell: Any) -> None:
+    ``kind``: "adaptive" tries as often as has been worth it lately, "block" never, "spin" without end.
+    """
+
+    def __init__(self, mailbox: Mailbox, bell: Any, kind: str) -> None:
+        self._mailbox = mailbox
         self._bell = bell
-        self._yields = _MOST_YIELDS
+        self._spins = kind == "spin"
+        self._hard_tries = 0 if kind == "block" else _HARD_TRIES
+        quota = cpu_quota()
+        tries = kind != "block" and (quota is None or quota >= _FEWEST_CPUS)
+        self._most_yields = self._yields = _MOST_YIELDS if tries else 0
 
-    def wait_rung(self, seconds: float) -> bool:
-        """Take a ring; False after ``seconds`` (at most a slice) or after a signal."""
-        try_wait = self._bell.try_wait
-        for _ in range(_HARD_TRIES):
-            if try_wait():
+    def catch(self) -> bool:
+        """True if a message has arrived or does so during the tries."""
+        words, at, number = self._mailbox.looked_at()
+        for _ in range(self._hard_tries):
+            if words[at] == number:
                 return True
         for _ in range(self._yields):
             _sched_yield()
-            if try_wait():
+            if words[at] == number:
                 return True
+        return self._mailbox.arrived
+
+    def sleep(self, seconds: float) -> None:
+        """Until a message arrives, at most ``seconds``. May return early."""
+        mailbox = self._mailbox
+        if self._spins:
+            until = time.monotonic() + seconds
+            while not self.catch() and time.monotonic() < until:
+                pass
+            return
         began = time.monotonic()
-        rung: bool = self._bell.wait(min(max(seconds, 0.0), WAIT_SLICE_S))
-        if rung and time.monotonic() - began < _WORTH_YIELDING_S:
-            self._yields = _MOST_YIELDS
+        if mailbox.fall_asleep():
+            rung = self._bell.wait(max(seconds, 0.0))
+            mailbox.wake_up()
+            if rung and time.monotonic() - began < _WORTH_YIELDING_S:
+                self._yields = self._most_yields
+            else:
+                self._yields //= 2
         else:
-            self._yields //= 2
-        return rung
+            mailbox.wake_up()
+
+
+class RungWait:
+    """The portable twin, for machines where a slot may be looked at only after its ring."""
+
+    def __init__(self, bell: Any, kind: str) -> None:
+        self._bell = bell
+        self._tries = 0 if kind == "block" else _HARD_TRIES
+
+    def catch(self) -> bool:
+        """True if it was rung, or is during the tries."""
+        try_wait = self._bell.try_wait
+        return any(try_wait() for _ in range(self._tries))
+
+    def sleep(self, seconds: float) -> None:
+        """Until a ring, at most ``seconds``."""
+        self._bell.wait(max(seconds, 0.0))
+
+
+def make_wait(mailbox: Mailbox, bell: Any, kind: str) -> "Union[PolledWait, RungWait]":
+    return PolledWait(mailbox, bell, kind) if mailbox.polled else RungWait(bell, kind)

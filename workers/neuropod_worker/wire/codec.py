@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, get_type_hints
 import msgpack
 
 from neuropod_worker.errors import NeuropodError
-from neuropod_worker.wire.messages import FAILURES, IN_ARENA, KINDS, PROTOCOL_VERSION, Infer, Message, Result, Tensor
+from neuropod_worker.wire.messages import FAILURES, IN_ARENA, KINDS, PROTOCOL_VERSION, Message, Tensor
 
 
 class ProtocolViolation(NeuropodError):
@@ -52,13 +52,6 @@ def _uints(value: Any) -> Tuple[int, ...]:
     return tuple([_uint(item) for item in _array(value)]) if value != () else ()
 
 
-def _all_uints(values: Tuple[Any, ...]) -> bool:
-    for value in values:  # noqa: SIM110 - a generator costs a microsecond
-        if type(value) is not int or value < 0:
-            return False
-    return True
-
-
 def _texts(value: Any) -> Optional[Tuple[str, ...]]:
     return None if value is None else tuple([_text(item) for item in _array(value)])
 
@@ -97,13 +90,6 @@ _NUMBER_OF = {kind: number for number, kind in KINDS.items()}
 _FIELDS = {number: (kind, _field_checks(kind)) for number, kind in KINDS.items()}
 _HANDSHAKE = 33  # kinds from here on travel on the socket and carry the protocol version first
 
-# The two messages of a repeated call, all of whose fields are plain: recognised by their types at once.
-_NIL = type(None)
-_REPEATED = {
-    _NUMBER_OF[Infer]: (Infer, (int, int, int, int, int, tuple, tuple, int, _NIL, _NIL)),
-    _NUMBER_OF[Result]: (Result, (int, int, int, int, int, tuple, tuple, int, int, int, int, int, _NIL)),
-}
-
 _pack = msgpack.Packer(use_bin_type=True).pack
 
 
@@ -121,11 +107,6 @@ def decode(data: bytes) -> Message:
         raise ProtocolViolation("a message of {} bytes is not msgpack: {}".format(len(data), error)) from None
     if type(parts) is not tuple or not parts or type(parts[0]) is not int or parts[0] not in _FIELDS:
         raise ProtocolViolation("a message of {} bytes has no known kind".format(len(data)))
-    if parts[0] in _REPEATED:
-        kind, types = _REPEATED[parts[0]]
-        # Negative numbers in the other fields are ids that nobody knows, or timestamps: harmless.
-        if tuple(map(type, parts)) == types and _all_uints(parts[5]) and _all_uints(parts[6]):
-            return tuple.__new__(kind, parts[1:])
     kind, checks = _FIELDS[parts[0]]
     if parts[0] >= _HANDSHAKE and parts[1:2] != (PROTOCOL_VERSION,):
         raise ProtocolViolation(

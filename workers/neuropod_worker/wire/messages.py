@@ -52,6 +52,7 @@ class Hello(NamedTuple):
     lifeline: str
     arena_size: int
     libc: str
+    wait: str
 
 
 class Welcome(NamedTuple):

@@ -1,0 +1,119 @@
+import os
+
+import pytest
+from peers import Peer
+
+from neuropod_worker.shm import control
+from neuropod_worker.shm.doorbell import PipeDoorbell, SemaphoreDoorbell
+from neuropod_worker.shm.mapping import Mapping
+from neuropod_worker.shm.quota import cpu_quota
+from neuropod_worker.shm.waiting import WAITS, PolledWait, RungWait, make_wait
+
+KINDS = [(True, kind) for kind in WAITS] + [(False, "adaptive"), (False, "block")]
+
+
+class Side:
+    """One direction as both processes see it."""
+
+    def __init__(self, memory, make_mailbox, offset, polled, kind):
+        self.polled, self.kind = polled, kind
+        if polled:
+            self.bell = SemaphoreDoorbell(memory, offset, create=True)
+        else:
+            self.bell = PipeDoorbell(*os.pipe())
+        self.mailbox = make_mailbox(memory, polled)
+        self.wait = make_wait(self.mailbox, self.bell, kind)
+
+    def say(self, *words):
+        self.mailbox.put_repeated(*words)
+        self.mailbox.wake(self.bell)
+
+    def hear(self):
+        while True:
+            if not self.wait.catch():
+                self.wait.sleep(30)
+            message = self.mailbox.take()
+            if message is not None:
+                return message
+
+
+@pytest.fixture(params=KINDS, ids=lambda it: f"{'polled' if it[0] else 'rung'}-{it[1]}")
+def sides(request, make_segment):
+    memory = Mapping(make_segment(control.CONTROL_SIZE), control.CONTROL_SIZE)
+    control.write_header(memory)
+    polled, kind = request.param
+    requests = Side(memory, control.request_mailbox, control.REQUEST_BELL, polled, kind)
+    replies = Side(memory, control.reply_mailbox, control.REPLY_BELL, polled, kind)
+    yield requests, replies
+    requests.bell.close()
+    replies.bell.close()
+
+
+def test_two_processes_play_ping_pong_and_no_ring_goes_astray(sides):
+    requests, replies = sides
+
+    def answer():
+        for _ in range(1000):
+            number = requests.hear().request
+            replies.say(0, 0, number, 0, 0, 0, 0, 0, 0, 0)
+
+    peer = Peer(answer)
+    for number in range(1000):
+        requests.say(0, 0, number, 0, 0, 0)
+        assert replies.hear().request == number
+    peer.finish()
+
+
+def test_a_sleep_ends_at_its_time_and_costs_no_later_message(sides):
+    requests, _ = sides
+    for _ in range(12):  # through all its budgets
+        assert not requests.wait.catch()
+        requests.wait.sleep(0.001)
+    requests.wait.sleep(-1)
+    requests.say(0, 0, 7, 0, 0, 0)
+    assert requests.hear().request == 7
+
+
+def test_a_message_that_came_before_is_not_slept_through(sides):
+    requests, _ = sides
+    requests.say(0, 0, 7, 0, 0, 0)
+    requests.wait.sleep(1e9)
+    assert requests.mailbox.take().request == 7
+
+
+def test_the_wait_follows_the_mailbox(sides):
+    requests, _ = sides
+    assert type(requests.wait) is (PolledWait if requests.polled else RungWait)
+
+
+def quota_in(tmp_path, membership, **files):
+    (tmp_path / "membership").write_text(membership)
+    for name, text in files.items():
+        path = tmp_path.joinpath(*name.split("__"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(path.name.replace("_dot_", ".")).write_text(text)
+    return cpu_quota(str(tmp_path), str(tmp_path / "membership"))
+
+
+def test_the_smallest_quota_on_the_way_up_counts(tmp_path):
+    files = {
+        "a__cpu_dot_max": "150000 100000\n",
+        "a__b__cpu_dot_max": "max 100000\n",
+        "a__b__c__cpu_dot_max": "200000 100000\n",
+    }
+    assert quota_in(tmp_path, "0::/a/b/c\n", **files) == 1.5
+
+
+def test_quotas_of_the_older_control_groups_are_known(tmp_path):
+    files = {
+        "cpu,cpuacct__a__cpu_dot_cfs_quota_us": "50000\n",
+        "cpu,cpuacct__a__cpu_dot_cfs_period_us": "100000\n",
+        "cpu,cpuacct__cpu_dot_cfs_quota_us": "-1\n",
+        "cpu,cpuacct__cpu_dot_cfs_period_us": "100000\n",
+    }
+    assert quota_in(tmp_path, "5:memory:/a\n4:cpu,cpuacct:/a\n", **files) == 0.5
+
+
+def test_without_a_quota_there_is_none(tmp_path):
+    assert quota_in(tmp_path, "0::/a\n") is None
+    assert cpu_quota(str(tmp_path), str(tmp_path / "absent")) is None
