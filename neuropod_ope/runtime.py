@@ -46,6 +46,7 @@ class Runtime:
     ``build``: whether missing environments are built ("if-missing") or an error that names the command
     ("never"). ``offline``: build only from what is already downloaded. ``allow_source``: packages that may be built
     from source; all others are installed from wheels. ``python_downloads``: uv may fetch an interpreter.
+    ``prerelease``: platforms of which nightlies and other pre-releases count, each as the release that it precedes.
     ``environ_allow``: names or patterns of environment variables that workers get besides the usual ones.
     ``segment``: the kind of shared memory, "posix" or "memfd" (Linux; safe from a worker that truncates it).
     ``portable``: use the twins of what only Linux has; for testing a port.
@@ -59,13 +60,15 @@ class Runtime:
         offline: bool = False,
         allow_source: Sequence[str] = (),
         python_downloads: bool = False,
+        prerelease: Sequence[str] = (),
         environ_allow: Sequence[str] = (),
         segment: Literal["posix", "memfd"] = "posix",
         portable: bool = False,
     ) -> None:
         _check_choice("build", build, ("if-missing", "never"))
         _check_choice("segment", segment, ("posix", "memfd"))
-        for name, value in (("environ_allow", environ_allow), ("allow_source", allow_source)):
+        lists = {"environ_allow": environ_allow, "allow_source": allow_source, "prerelease": prerelease}
+        for name, value in lists.items():
             if isinstance(value, str):  # a sequence, too: of its letters
                 raise TypeError(f"{name} must be a list of names, not the string {value!r}")
         self.policy = EnvironmentPolicy(
@@ -74,6 +77,7 @@ class Runtime:
             offline=offline,
             allow_source=tuple(allow_source),
             python_downloads=python_downloads,
+            prerelease=tuple(prerelease),
         )
         self._environ_allow = tuple(environ_allow)
         self._segment = "named" if portable and segment == "posix" else segment
@@ -163,7 +167,7 @@ class Runtime:
     def _open(self, path: str | os.PathLike[str]) -> tuple[Package, Requirement]:
         package = open_package(path, str(self.policy.cache_dir))
         check_platform(package)
-        return package, Requirement(package.platform, package.version_range, package.requirements_lock)
+        return package, self.policy.requirement(package.platform, package.version_range, package.requirements_lock)
 
     def _started(self, model: Neuropod, lazy: bool) -> Neuropod:
         with self._lock:

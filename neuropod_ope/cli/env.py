@@ -44,6 +44,7 @@ def add_env_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
     build.add_argument("--lock", type=Path, help="with --platform python: a requirements.lock")
     build.add_argument("--python", type=Path, help="only the support packages for this existing interpreter")
     build.add_argument("--allow-source", action="append", default=[], metavar="NAME", help="may be compiled")
+    build.add_argument("--prerelease", action="store_true", help="a nightly or other pre-release will do")
     build.add_argument("--python-downloads", action="store_true", help="let uv fetch an interpreter")
     build.add_argument("--offline", action="store_true", help="use nothing but what was downloaded before")
     build.add_argument("--refresh", action="store_true", help="resolve anew what was resolved before")
@@ -132,7 +133,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     if swept:
         print(f"removed {swept} abandoned build(s)")
     if arguments.all:
-        for folder in ("interpreters", "registered", "resolutions", "support"):
+        for folder in ("interpreters", "registered", "listings", "resolutions", "support"):
             store.forget(folder)
     if not doomed and not swept:
         print("nothing to remove")
@@ -150,10 +151,10 @@ def _find(store: Store, prefix: str) -> StoredEnvironment:
 def _requirement(arguments: argparse.Namespace, policy: EnvironmentPolicy) -> Requirement:
     if arguments.package is None:
         lock = arguments.lock.read_text(encoding="utf-8") if arguments.lock else None
-        return Requirement(arguments.platform, arguments.range, lock)
+        return Requirement(arguments.platform, arguments.range, lock, arguments.prerelease)
     package = open_package(arguments.package, str(policy.cache_dir))
     check_platform(package)
-    return Requirement(package.platform, package.version_range, package.requirements_lock)
+    return Requirement(package.platform, package.version_range, package.requirements_lock, arguments.prerelease)
 
 
 def _made_of(one: StoredEnvironment) -> str:

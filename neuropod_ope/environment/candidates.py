@@ -9,30 +9,31 @@ from packaging.requirements import Requirement as Pin
 from packaging.utils import canonicalize_name
 
 from neuropod_ope.environment.catalog import Catalog, Entry, entry_pinned_by
-from neuropod_ope.environment.interpreters import Interpreter
+from neuropod_ope.environment.interpreters import Interpreter, newest_of_each_minor
 from neuropod_ope.environment.lockfile import Lock
 from neuropod_ope.environment.requirement import Requirement
-from neuropod_ope.environment.versions import in_range
 
 
 class Candidate(NamedTuple):
-    """Something to resolve: requirements for one interpreter. ``label`` tells a person what it is."""
+    """Something to resolve: requirements for one interpreter. ``label`` tells a person what it is.
+
+    ``exclude_newer`` is the day (ISO 8601) up to which packages count, or "".
+    """
 
     interpreter: Interpreter
     requirements: tuple[str, ...]
     constraints: tuple[str, ...]
     source: tuple[str, ...]
     label: str
+    exclude_newer: str = ""
 
 
 def candidates(
     requirement: Requirement, lock: Lock | None, catalog: Catalog, interpreters: Sequence[Interpreter]
 ) -> list[Candidate]:
     """All that fit, in the order in which to try them; ``interpreters`` come newest first."""
-    newest: dict[str, Interpreter] = {}
-    for interpreter in interpreters:
-        if _python_fits(requirement, lock, interpreter.version, interpreter.minor):
-            newest.setdefault(interpreter.minor, interpreter)
+    fitting = [one for one in interpreters if _python_fits(requirement, lock, one.version, one.minor)]
+    newest = {one.minor: one for one in newest_of_each_minor(fitting)}
     if requirement.platform == "python":
         return [_of_lock(interpreter, lock, catalog) for interpreter in newest.values()]
     return [
@@ -47,7 +48,7 @@ def entries_in_range(requirement: Requirement, catalog: Catalog) -> list[Entry]:
     platform = catalog.get(requirement.platform)
     if platform is None:
         return []
-    return [entry for entry in platform.entries if in_range(entry.version, requirement.version_range)]
+    return [entry for entry in platform.entries if requirement.accepts(entry.version)]
 
 
 def python_wanted(requirement: Requirement, lock: Lock | None, catalog: Catalog, version: str, minor: str) -> bool:
@@ -62,7 +63,7 @@ def _python_fits(requirement: Requirement, lock: Lock | None, version: str, mino
     if requirement.platform != "python":
         return True
     named = lock.python if lock else None
-    return in_range(version, requirement.version_range) and named in (None, minor)
+    return requirement.accepts(version) and named in (None, minor)
 
 
 def _of_entry(interpreter: Interpreter, entry: Entry) -> Candidate:

@@ -32,10 +32,15 @@ class Entry(NamedTuple):
 
 
 class Platform(NamedTuple):
-    """The versions of one platform's framework: the default first, then newest first."""
+    """The versions of one platform's framework: the default first, then newest first.
+
+    ``offered`` and ``source`` are for versions that an index offers beyond these.
+    """
 
     distributions: tuple[str, ...]
     entries: tuple[Entry, ...]
+    offered: tuple[str, ...]
+    source: tuple[str, ...]
 
 
 Catalog = dict[str, Platform]
@@ -58,7 +63,9 @@ def parse_catalog(text: str) -> Catalog:
         ]
         default = table.get("default")
         entries.sort(key=lambda entry: (entry.version == default, Version(entry.version)), reverse=True)
-        catalog[platform] = Platform(distributions, tuple(entries))
+        catalog[platform] = Platform(
+            distributions, tuple(entries), tuple(table.get("offered", distributions)), tuple(table.get("source", ()))
+        )
     return catalog
 
 

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from neuropod_ope.environment.build import (
@@ -16,21 +15,17 @@ from neuropod_ope.environment.build import (
     support_candidate,
     support_name,
 )
-from neuropod_ope.environment.candidates import Candidate, candidates, python_wanted
-from neuropod_ope.environment.catalog import load_catalog
-from neuropod_ope.environment.download import download_python
 from neuropod_ope.environment.errors import EnvironmentBuildError, NoMatchingEnvironment
 from neuropod_ope.environment.explain import (
     build_command,
     building_forbidden,
     nothing_fits,
-    nothing_resolves,
     what_to_build,
 )
-from neuropod_ope.environment.interpreters import Interpreter, ProbeError, discover, registered
-from neuropod_ope.environment.lockfile import read_lock
+from neuropod_ope.environment.interpreters import Interpreter, ProbeError, registered
 from neuropod_ope.environment.requirement import Environment, EnvironmentPolicy, Requirement
-from neuropod_ope.environment.resolve import NothingResolves, Resolution, remembered, resolve
+from neuropod_ope.environment.resolve import NothingResolves, remembered, resolve
+from neuropod_ope.environment.search import Search
 from neuropod_ope.environment.store import Store
 from neuropod_ope.environment.this_interpreter import installed_version, isolated_path, missing_for_a_worker
 from neuropod_ope.environment.uv import Uv
@@ -47,12 +42,12 @@ def ensure_environment(
     """
     check_range(requirement.version_range)
     why = f"{source} ({requirement})" if source else str(requirement)
-    search = _Search(policy, why, build_command(policy, *what_to_build(requirement, source)), requirement)
+    builder = _Builder(policy, why, build_command(policy, *what_to_build(requirement, source)), requirement)
     with _os_errors_translated(why, policy.cache_dir):
         here = missing_for_a_worker(requirement, isolated_path())
         if here is None and sys.executable:
-            return search.this_interpreter()
-        return search.built(requirement, here or "this process names no interpreter", refresh)
+            return builder.this_interpreter()
+        return builder.built(requirement, here or "this process names no interpreter", refresh)
 
 
 def registered_environment(python: str | os.PathLike[str], policy: EnvironmentPolicy) -> Environment:
@@ -62,9 +57,9 @@ def registered_environment(python: str | os.PathLike[str], policy: EnvironmentPo
     """
     path = _python_of(Path(python).absolute())
     why = f"the interpreter {path}"
-    search = _Search(policy, why, build_command(policy, "--python", str(path)))
+    builder = _Builder(policy, why, build_command(policy, "--python", str(path)))
     with _os_errors_translated(why, policy.cache_dir):
-        return Environment(path, (search.support(search.probed(path)),), "")
+        return Environment(path, (builder.support(builder.probed(path)),), "")
 
 
 def _python_of(path: Path) -> Path:
@@ -97,8 +92,8 @@ def _concerns(error: OSError, folder: Path) -> bool:
     return place.is_relative_to(folder) or folder.is_relative_to(place)
 
 
-class _Search:
-    """One search under one policy; ``why`` and ``command`` are for messages."""
+class _Builder:
+    """Makes environments under one policy; ``why`` and ``command`` are for messages."""
 
     def __init__(
         self, policy: EnvironmentPolicy, why: str, command: str, requirement: Requirement | None = None
@@ -117,27 +112,19 @@ class _Search:
         return Environment(path, (self.support(self.probed(path)),), "")
 
     def built(self, requirement: Requirement, here: str, refresh: bool) -> Environment:
-        lock = read_lock(requirement.lock) if requirement.lock else None
-        choose = partial(candidates, requirement, lock, load_catalog())
-        # A shim that failed once may work by now.
-        found = choose(discover(self._store)) or choose(discover(self._store, retry_failed=True))
-        if not found and self._may_download():
-            wanted = partial(python_wanted, requirement, lock, load_catalog())
-            if download_python(wanted, self._uv):
-                found = choose(discover(self._store))
-        if not found:
-            present = discover(self._store)
-            raise nothing_fits(requirement, lock, load_catalog(), present, self._why, here, self._command)
-        resolution = None if refresh else remembered(found, self._uv, self._store)
+        search = Search(requirement, self._policy, self._uv, self._store)
+        resolution = None if refresh else search.remembered()
+        if resolution is None and search.could_find():
+            self._check_may_build(f"the environment for {self._why} has not been resolved")
+            resolution = search.resolved(refresh)
         if resolution is None:
-            resolution = self._resolve(requirement, found)
+            raise nothing_fits(requirement, search.findings(), self._why, here, self._command)
         support = self.support(resolution.interpreter)
         name = environment_name(resolution, self._uv)
         path = self._store.find("environments", name)
         if path is None:
             self._check_may_build(f"the environment for {self._why} ({resolution.label}) has not been built")
-            hashes = lock.hashes if lock else {}
-            path = build_environment(resolution, self._why, hashes, self._uv, self._store)
+            path = build_environment(resolution, self._why, search.hashes, self._uv, self._store)
         return Environment(path / "bin/python", (support,), name)
 
     def probed(self, path: Path) -> Interpreter:
@@ -163,17 +150,6 @@ class _Search:
             lines = "\n".join(error.attempts[0][1])
             raise NoMatchingEnvironment(f"{candidate[0].label} cannot be installed:\n{lines}") from error
         return build_support(resolution, self._uv, self._store)
-
-    def _resolve(self, requirement: Requirement, found: list[Candidate]) -> Resolution:
-        self._check_may_build(f"the environment for {self._why} has not been resolved")
-        try:
-            return resolve(found, self._policy.allow_source, self._uv, self._store)
-        except NothingResolves as error:
-            raise nothing_resolves(requirement, self._why, self._command, error) from error
-
-    def _may_download(self) -> bool:
-        policy = self._policy
-        return policy.python_downloads and not policy.offline and policy.build != "never"
 
     def _check_may_build(self, lack: str) -> None:
         if self._policy.build == "never":

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from neuropod_ope.environment.candidates import entries_in_range
-from neuropod_ope.environment.catalog import Catalog
 from neuropod_ope.environment.errors import NoMatchingEnvironment
-from neuropod_ope.environment.interpreters import Interpreter
-from neuropod_ope.environment.lockfile import Lock
 from neuropod_ope.environment.requirement import EnvironmentPolicy, Requirement, default_cache_dir
-from neuropod_ope.environment.resolve import NothingResolves
 
 _ATTEMPT_LINES = 8
+_LINE_CHARS = 240
+_VERSIONS_SHOWN = 6
 _NO_WHEELS = "building from source is disabled"
 _OR_REGISTER = "or name an existing interpreter (environment=..., or --python at the command line)"
 
@@ -32,61 +30,76 @@ def what_to_build(requirement: Requirement, source: str | None) -> tuple[str, ..
     return (*what, "--lock", "requirements.lock") if requirement.lock else what
 
 
+class Findings(NamedTuple):
+    """What a search saw. ``absent`` are framework versions in range with the Pythons that they need and lack."""
+
+    pythons: tuple[str, ...]
+    locked_python: str | None
+    absent: tuple[tuple[str, tuple[str, ...]], ...]
+    known: tuple[str, ...]
+    offered: tuple[str, ...]
+    prerelease_would_do: bool
+    attempts: tuple[tuple[str, tuple[str, ...]], ...]
+    platforms: tuple[str, ...]
+
+
 def nothing_fits(
-    requirement: Requirement,
-    lock: Lock | None,
-    catalog: Catalog,
-    interpreters: Sequence[Interpreter],
-    why: str,
-    here: str,
-    command: str,
+    requirement: Requirement, found: Findings, why: str, here: str, command: str
 ) -> NoMatchingEnvironment:
-    """No interpreter on this machine can serve; ``here`` says why the running one cannot."""
-    present = ", ".join(dict.fromkeys(one.version for one in interpreters)) or "none"
-    fetch = f"{command} --python-downloads"
-    could: str | None = None
-    if requirement.platform == "python":
-        named = f" and was locked for Python {lock.python}" if lock and lock.python else ""
-        lack = f"it needs Python {requirement.version_range}{named}; on this machine: {present}"
-        could = fetch
-    elif requirement.platform not in catalog:
-        lack = f"platform {requirement.platform!r} is unknown; known are python, {', '.join(catalog)}"
-    elif entries := entries_in_range(requirement, catalog):
-        needs = "; ".join(f"{one.requirement} needs Python {' or '.join(one.pythons)}" for one in entries)
-        lack = f"{needs}; on this machine: {present}"
-        could = fetch
-    else:
-        versions = ", ".join(one.version for one in catalog[requirement.platform].entries)
-        lack = f"no version that is known to work lies in that range; known are {versions}"
-    otherwise = "change the range," if requirement.platform in catalog else "correct the platform,"
-    now_what = f"install a fitting Python, let uv fetch one: {could}," if could else otherwise
+    """Nothing on this machine serves and nothing can be built; ``here`` says why this interpreter cannot."""
+    now_what, command_or_none = _what_to_do(requirement, found, command)
+    lines = [f"no environment fits {why}; {here}", *_seen(requirement, found)]
+    lines.append(f"What to do: {now_what}, {_OR_REGISTER}")
     return NoMatchingEnvironment(
-        f"no environment fits {why}: {here}; {lack}. What to do: {now_what} {_OR_REGISTER}",
+        "\n".join(lines),
         platform=requirement.platform,
         version_range=requirement.version_range,
-        command=could,
+        command=command_or_none,
     )
 
 
-def nothing_resolves(
-    requirement: Requirement, why: str, command: str, failure: NothingResolves
-) -> NoMatchingEnvironment:
-    """Interpreters are here, and the packages cannot be had for any of them."""
-    first_label, first_log = failure.attempts[0]
-    tried = [f"  {first_label}:", *(f"    {line}" for line in first_log[:_ATTEMPT_LINES])]
-    others = [label for label, _ in failure.attempts[1:]]
-    if others:
-        tried.append(f"  nor: {', '.join(others)}")
-    now_what = f"correct the pins, {_OR_REGISTER}"
-    if any(_NO_WHEELS in line for _, log in failure.attempts for line in log):
+def _seen(requirement: Requirement, found: Findings) -> Iterator[str]:
+    if requirement.platform != "python" and requirement.platform not in found.platforms:
+        yield f"  platform {requirement.platform!r} is unknown; known are python, {', '.join(found.platforms)}"
+        return
+    if found.locked_python:
+        yield f"  locked for Python {found.locked_python}"
+    yield f"  Pythons on this machine: {', '.join(found.pythons) or 'none'}"
+    for what, pythons in found.absent:
+        yield f"  {what} would need Python {' or '.join(pythons)}"
+    if found.known and not found.absent:
+        yield f"  versions that are known to work: {', '.join(found.known)}"
+    if found.offered:
+        yield f"  versions that the index offers: {_some(found.offered)}"
+    for number, (label, log) in enumerate(found.attempts):
+        yield f"  tried {label}:"
+        # The first is the one that should have worked; of the others a line each.
+        shown = log[:_ATTEMPT_LINES] if number == 0 else log[1:2] or log
+        yield from (f"    {line[:_LINE_CHARS]}" for line in shown)
+
+
+def _what_to_do(requirement: Requirement, found: Findings, command: str) -> tuple[str, str | None]:
+    if any(_NO_WHEELS in line for _, log in found.attempts for line in log):
         command = f"{command} --allow-source NAME"
-        now_what = f"allow the package that has no wheel to be built from source: {command}"
-    return NoMatchingEnvironment(
-        "\n".join([f"no environment can be built for {why}; tried:", *tried, f"What to do: {now_what}"]),
-        platform=requirement.platform,
-        version_range=requirement.version_range,
-        command=command,
-    )
+        return f"allow the package that has no wheel to be built from source: {command}", command
+    if found.attempts:
+        return "correct the pins" if requirement.lock else "change the range", command
+    if requirement.platform == "python" or found.absent:
+        command = f"{command} --python-downloads"
+        return f"install a fitting Python, let uv fetch one: {command}", command
+    if found.prerelease_would_do:
+        allow = f"prerelease=[{requirement.platform!r}]"
+        command = f"{command} --prerelease"
+        return f"allow pre-releases ({allow}, or at the command line: {command})", command
+    if requirement.platform in found.platforms:
+        return "change the range", None
+    return "correct the platform", None
+
+
+def _some(versions: Sequence[str]) -> str:
+    if len(versions) <= _VERSIONS_SHOWN:
+        return ", ".join(versions)
+    return f"{', '.join(versions[:_VERSIONS_SHOWN])}, … {versions[-1]} ({len(versions)} in all)"
 
 
 def building_forbidden(lack: str, command: str, requirement: Requirement | None) -> NoMatchingEnvironment:

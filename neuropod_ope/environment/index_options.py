@@ -10,6 +10,7 @@ from __future__ import annotations
 import configparser
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -56,21 +57,59 @@ _DECISIVE = (
     "UV_CONSTRAINT",
     "UV_OVERRIDE",
 )
+# How they are reached decides nothing.
+_ACCESS = ("SSL_CERT_FILE", "UV_INSECURE_HOST", "UV_HTTP_TIMEOUT", "UV_REQUEST_TIMEOUT")
+_NAME_OF_AN_INDEX = re.compile(r"^[\w.-]+=(?=\w+://|/)")
+_TIMEOUT_S = 30
 
 
 class IndexOptions(NamedTuple):
     """``environ`` is for uv's environment; ``facts``, for hashing only, say which packages it sees.
 
-    User names and passwords are not in ``facts``: they do not decide what an environment is.
+    ``sources`` are all settings of uv's that say where packages come from and how to reach them. User names and
+    passwords are not in ``facts``: they do not decide what an environment is.
     """
 
     environ: dict[str, str]
     facts: tuple[tuple[str, str], ...]
     secrets: Secrets
+    sources: dict[str, str]
 
     @property
     def no_index(self) -> bool:
         return self.environ.get("UV_NO_INDEX", "").lower() in ("1", "true", "yes", "on")
+
+    @property
+    def default_index(self) -> str | None:
+        """The index in place of uv's own default, if the user has set one."""
+        return next(iter(self._places("UV_DEFAULT_INDEX", "UV_INDEX_URL")), None)
+
+    @property
+    def other_indexes(self) -> tuple[str, ...]:
+        return self._places("UV_INDEX", "UV_EXTRA_INDEX_URL")
+
+    @property
+    def find_links(self) -> tuple[str, ...]:
+        """Folders and pages that link to files."""
+        return tuple(filter(None, self.sources.get("UV_FIND_LINKS", "").split(",")))
+
+    @property
+    def certificates(self) -> str | None:
+        """A file of certificate authorities in place of the system's."""
+        return self.sources.get("SSL_CERT_FILE")
+
+    @property
+    def insecure_hosts(self) -> tuple[str, ...]:
+        return tuple(self.sources.get("UV_INSECURE_HOST", "").split())
+
+    @property
+    def timeout_s(self) -> float:
+        return float(self.sources.get("UV_HTTP_TIMEOUT") or self.sources.get("UV_REQUEST_TIMEOUT") or _TIMEOUT_S)
+
+    def _places(self, *names: str) -> tuple[str, ...]:
+        # uv takes NAME=URL as well.
+        places = (place for name in names for place in self.sources.get(name, "").split())
+        return tuple(_NAME_OF_AN_INDEX.sub("", place) for place in places)
 
 
 def read_index_options(environ: Mapping[str, str], config_files: Iterable[Path] | None = None) -> IndexOptions:
@@ -93,7 +132,8 @@ def read_index_options(environ: Mapping[str, str], config_files: Iterable[Path] 
     secrets = secrets_in(environ, given)
     merged = {**environ, **given}
     facts = tuple((name, without_url_credentials(merged[name])) for name in _DECISIVE if merged.get(name))
-    return IndexOptions(given, facts, secrets)
+    sources = {name: merged[name] for name in (*_DECISIVE, *_ACCESS) if merged.get(name)}
+    return IndexOptions(given, facts, secrets, sources)
 
 
 def pip_config_files(environ: Mapping[str, str]) -> list[Path]:

@@ -13,7 +13,7 @@ import pwd
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -112,6 +112,14 @@ def discover(store: Store, retry_failed: bool = False) -> list[Interpreter]:
             real = os.path.realpath(interpreter.path)
             found[real] = interpreter._replace(path=real)
     return sorted(found.values(), key=lambda one: (parse_version(one.version), one.path), reverse=True)
+
+
+def newest_of_each_minor(interpreters: Iterable[Interpreter]) -> list[Interpreter]:
+    """One for each minor version, of interpreters that come newest first."""
+    found: dict[str, Interpreter] = {}
+    for interpreter in interpreters:
+        found.setdefault(interpreter.minor, interpreter)
+    return list(found.values())
 
 
 def _remembered_probe(path: Path, store: Store, folder: str, retry_failed: bool) -> Interpreter:

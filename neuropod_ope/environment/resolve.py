@@ -79,6 +79,9 @@ def _compile(candidate: Candidate, source: tuple[str, ...], uv: Uv) -> Finished:
         requirements, constraints = Path(folder) / "requirements.in", Path(folder) / "constraints.txt"
         requirements.write_text("\n".join(candidate.requirements), encoding="utf-8")
         constraints.write_text("\n".join(candidate.constraints), encoding="utf-8")
-        constrained = ("--constraints", constraints) if candidate.constraints else ()
-        what = (requirements, *constrained, "--python", candidate.interpreter.path, "--no-header", "--no-annotate")
-        return uv.run("pip", "compile", *what, *uv.package_arguments(source), check=False)
+        options: list[str | Path] = ["--python", candidate.interpreter.path, "--no-header", "--no-annotate"]
+        if candidate.constraints:
+            options += ["--constraints", constraints]
+        if candidate.exclude_newer and not uv.index_options.sources.get("UV_EXCLUDE_NEWER"):  # the user's own wins
+            options += ["--exclude-newer", candidate.exclude_newer]
+        return uv.run("pip", "compile", requirements, *options, *uv.package_arguments(source), check=False)

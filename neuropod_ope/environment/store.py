@@ -3,6 +3,7 @@
     environments/NAME   virtualenvs            support/NAME   overlays
     staging/NAME        being built            locks/NAME     flock'ed by the builder
     resolutions/KEY     what was resolved      interpreters/, registered/   what probing them gave
+    listings/KEY        what indexes offer
 
 A folder under its final name is complete: it was staged, then renamed. A lock dies with its holders (the
 builder and the uv that it runs, which inherits the descriptor), so a staging folder whose lock is free was

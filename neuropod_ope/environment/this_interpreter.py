@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from neuropod_ope.environment.catalog import load_catalog
 from neuropod_ope.environment.lockfile import read_lock
 from neuropod_ope.environment.requirement import Requirement
-from neuropod_ope.environment.versions import in_range
 
 
 def satisfied_by_this_interpreter(requirement: Requirement) -> str | None:
@@ -36,7 +35,7 @@ def missing_from(requirement: Requirement, path: Sequence[str]) -> str | None:
     """As above, with the installed packages looked up in ``path``."""
     if requirement.platform == "python":
         version = platform.python_version()
-        if not in_range(version, requirement.version_range):
+        if not requirement.accepts(version):
             return f"this interpreter is Python {version}, and the package needs {requirement.version_range}"
         return _missing_pin(requirement.lock, path) if requirement.lock else None
     known = load_catalog().get(requirement.platform)
@@ -46,7 +45,7 @@ def missing_from(requirement: Requirement, path: Sequence[str]) -> str | None:
     for name in known.distributions:
         installed = installed_version(name, path)
         if installed is not None:
-            if in_range(installed, requirement.version_range):
+            if requirement.accepts(installed):
                 return None
             lack = f"this interpreter has {name} {installed}, and the package needs {requirement.version_range}"
     return lack

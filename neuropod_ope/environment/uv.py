@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,10 @@ from neuropod_ope.environment.requirement import EnvironmentPolicy
 # These would make uv act on the environment in which the application happens to run.
 _DROPPED = ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PROJECT", "UV_WORKING_DIR")
 _SHOWN_LINES = 25
+# uv is asked, so that its versions and ours cannot come from different indexes.
+_DEFAULT_INDEX_IN_HELP = re.compile(r"--default-index\s.*?by default:\s+<([^>]+)>", re.DOTALL)
+# One line for each file of an index that does not say when it was uploaded; they would fill the log.
+_NOISE = "is missing an upload date"
 
 
 class Uv:
@@ -43,10 +48,24 @@ class Uv:
         environ.update(self.index_options.environ)
         # Interpreters are downloaded by `uv python install` alone, which this does not forbid.
         environ["UV_PYTHON_DOWNLOADS"] = "manual"
-        finished = run_shown(command, environ, show, self._redact, inherit)
+        finished = run_shown(command, environ, show, self._cleaned, inherit)
         if check and finished.returncode:
             raise self.failure(finished, *arguments, shown=show)
         return finished
+
+    def indexes(self) -> tuple[str, ...]:
+        """The URLs of all indexes into which uv looks."""
+        options = self.index_options
+        if options.no_index:
+            return ()
+        return (*options.other_indexes, options.default_index or self._own_default_index)
+
+    @cached_property
+    def _own_default_index(self) -> str:
+        said = _DEFAULT_INDEX_IN_HELP.search(self.run("pip", "compile", "--help").stdout)
+        if said is None:
+            raise EnvironmentBuildError("this uv does not name its default index; set UV_DEFAULT_INDEX")
+        return said[1]
 
     def failure(self, finished: Finished, *arguments: str | Path, shown: bool = False) -> EnvironmentBuildError:
         command = self._redact(shlex.join(["uv", *map(str, arguments)]))
@@ -63,6 +82,9 @@ class Uv:
             arguments += ["--no-binary", name]
         # uv has a variable for every other setting that pip may have.
         return [*arguments, "--no-index"] if self.index_options.no_index else arguments
+
+    def _cleaned(self, line: str) -> str:
+        return "" if _NOISE in line else self._redact(line)
 
     def _redact(self, text: str) -> str:
         return redact(text, self.index_options.secrets)

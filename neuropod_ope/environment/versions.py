@@ -7,7 +7,7 @@ A package declares an npm range (``1.1.x``), frameworks have PEP 440 versions (`
     aN bN rcN     a pre-release                         2.0.0rc1 -> 2.0.0-rc.1
     .devN         a pre-release                         2.22.0.dev3 -> 2.22.0-dev.3
 
-``*`` and the other ranges take no pre-release unless they name one.
+``*`` and the other ranges take no pre-release unless they name one, or the user's settings allow it.
 """
 
 from __future__ import annotations
@@ -48,9 +48,13 @@ def to_semver(version: str) -> str:
     return text
 
 
-def in_range(version: str, version_range: str) -> bool:
-    """Whether a PEP 440 version lies in an npm range. Raises RangeError when the range is none."""
-    return bool(_parse_range(version_range).match(SemVer(to_semver(version))))
+def in_range(version: str, version_range: str, prerelease: bool = False) -> bool:
+    """Whether a PEP 440 version lies in an npm range. Raises RangeError when the range is none.
+
+    ``prerelease``: one counts as the release that it precedes, too.
+    """
+    spec, semver = _parse_range(version_range), SemVer(to_semver(version))
+    return bool(spec.match(semver) or (prerelease and spec.match(semver.truncate())))
 
 
 def check_range(version_range: str) -> None:

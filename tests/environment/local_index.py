@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import io
+import json
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -36,7 +38,10 @@ def _digest(text: str) -> str:
 
 
 class LocalIndex:
-    """``gate``, closed, holds downloads of ``tiny``; ``reached`` tells of one; ``broken`` refuses them."""
+    """``gate``, closed, holds downloads of ``tiny``; ``reached`` tells of one; ``broken`` refuses them.
+
+    ``uploaded``, the times of wheels, makes it answer in JSON. ``asked`` counts the questions for each name.
+    """
 
     def __init__(self) -> None:
         self.wheels = {
@@ -49,6 +54,8 @@ class LocalIndex:
         self.reached = threading.Event()
         self.broken = False
         self.downloads: list[str] = []
+        self.uploaded: dict[str, str] = {}
+        self.asked: Counter[str] = Counter()
         self.port = 0
 
     def environ(self, base: dict[str, str], uv_cache: str) -> dict[str, str]:
@@ -63,10 +70,37 @@ class LocalIndex:
             "no_proxy": "127.0.0.1",
         }
 
+    def offer(self, name: str, version: str, uploaded: str = "") -> None:
+        file = f"{name}-{version}-py3-none-any.whl"
+        self.wheels[file] = wheel(name, version)
+        if uploaded:
+            self.uploaded[file] = f"{uploaded}T00:00:00Z"
+
+    def _listing(self, name: str, files: list[str]) -> dict[str, object]:
+        entries = [
+            {
+                "filename": file,
+                "url": f"/files/{file}",
+                "hashes": {},
+                "core-metadata": True,
+                **({"upload-time": self.uploaded[file]} if file in self.uploaded else {}),
+            }
+            for file in files
+        ]
+        return {"meta": {"api-version": "1.1"}, "name": name, "files": entries}
+
+    def content_type(self, path: str) -> str:
+        if not path.startswith("/simple"):
+            return "application/zip"
+        return "application/vnd.pypi.simple.v1+json" if self.uploaded else "text/html"
+
     def answer(self, path: str) -> bytes | None:
         parts = [part for part in path.split("/") if part]
         if parts[:1] == ["simple"] and len(parts) == 2:
+            self.asked[parts[1]] += 1
             names = [name for name in self.wheels if name.startswith(f"{parts[1]}-")]
+            if names and self.uploaded:
+                return json.dumps(self._listing(parts[1], names)).encode()
             # With its metadata beside it, a wheel is downloaded for installing only, not for resolving.
             links = "".join(f'<a href="/files/{name}" data-core-metadata="true">{name}</a>' for name in names)
             return f"<!DOCTYPE html><html><body>{links}</body></html>".encode() if names else None
@@ -97,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
             if index.broken:
                 body = None
         self.send_response(HTTPStatus.OK if body is not None else HTTPStatus.NOT_FOUND)
-        self.send_header("Content-Type", "text/html" if self.path.startswith("/simple") else "application/zip")
+        self.send_header("Content-Type", index.content_type(self.path))
         self.send_header("Content-Length", str(len(body or b"")))
         self.end_headers()
         if with_body:

@@ -5,93 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .local_index import LocalIndex, serving
+from .machine import LOCK, Machine, answer, wait_until_it_says
 
 pytestmark = pytest.mark.workers
-
-# Logs to stdout, so that a test can wait for what a process says; ends with a line of JSON.
-ASK = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
-import json, logging, sys
-from pathlib import Path
-from neuropod_ope.environment import *
-logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
-arguments = json.loads(sys.argv[1])
-policy = EnvironmentPolicy(Path(arguments.pop("cache_dir")), **arguments.pop("policy", {}))
-try:
-    environment = ensure_environment(Requirement("python", "*", arguments["lock"]), policy)
-    answer = {"python": str(environment.python), "support": list(map(str, environment.support))}
-except (NoMatchingEnvironment, EnvironmentBuildError) as error:
-    answer = {"error": type(error).__name__, "message": str(error), **error.__dict__}
-print(json.dumps(answer))
-"""
-LOCK = "# made with Python {}.{}\ntiny==1.0\n".format(*sys.version_info[:2])
-
-
-@pytest.fixture
-def index() -> Iterator[LocalIndex]:
-    with serving() as index:
-        yield index
-
-
-class Machine:
-    """A cache folder, an index, and processes that ask for an environment."""
-
-    def __init__(self, index: LocalIndex, root: Path) -> None:
-        self.index = index
-        self.cache = root / "cache"
-        self.environ = index.environ(dict(os.environ), str(root / "uv"))
-        self._processes: list[subprocess.Popen[str]] = []
-
-    def start(self, lock: str = LOCK, **policy: object) -> "subprocess.Popen[str]":
-        arguments = json.dumps({"cache_dir": str(self.cache), "lock": lock, "policy": policy})
-        process = subprocess.Popen(
-            [sys.executable, "-c", ASK, arguments],
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._processes.append(process)
-        return process
-
-    def ask(self, lock: str = LOCK, **policy: object) -> dict[str, object]:
-        return answer(self.start(lock, **policy))
-
-    def staged(self) -> list[Path]:
-        folder = self.cache / "staging"
-        return list(folder.iterdir()) if folder.exists() else []
-
-    def built(self) -> list[Path]:
-        folder = self.cache / "environments"
-        return list(folder.iterdir()) if folder.exists() else []
-
-    def end(self) -> None:
-        self.index.gate.set()
-        for process in self._processes:
-            process.kill()
-            process.communicate()
-
-
-def answer(process: "subprocess.Popen[str]") -> dict[str, object]:
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    found: dict[str, object] = json.loads(out.splitlines()[-1])
-    return {**found, "out": out, "err": err}
-
-
-def wait_until_it_says(process: "subprocess.Popen[str]", text: str) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if text in line:
-            return
-    raise AssertionError(f"it ended without saying {text!r}")
 
 
 def uv_children_of(staged: Path) -> list[Path]:
@@ -103,13 +23,6 @@ def uv_children_of(staged: Path) -> list[Path]:
         except OSError:
             continue
     return found
-
-
-@pytest.fixture
-def machine(index: LocalIndex, tmp_path: Path) -> Iterator[Machine]:
-    machine = Machine(index, tmp_path)
-    yield machine
-    machine.end()
 
 
 def test_an_environment_is_built_from_the_users_index_and_one_line_says_so(machine: Machine) -> None:
