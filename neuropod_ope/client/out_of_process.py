@@ -124,6 +124,7 @@ class OutOfProcessExecutor:
         A call that was not begun is cancelled, and whoever is being served meanwhile does not notice. A worker that
         is busy with this call, or idle and deaf, is killed.
         """
+        what = "the load" if call.state == "loading" else "a call"
         busy_with = connection.busy_with()
         if busy_with != call.request:
             connection.cancel(call)
@@ -136,7 +137,6 @@ class OutOfProcessExecutor:
         else:
             connection.process.end(0.0, "a call did not finish in time")
             consequence = f"its worker (pid {connection.process.pid}) was killed; the next call starts a fresh one"
-        what = "the load" if call.state == "loading" else "a call"
         message = f"{what} of model {self._package.name!r} did not finish in time; {consequence}"
         raise InferTimeout(message, self._package.name, call.request)
 

@@ -1,32 +1,11 @@
 """Real models in this process and in real workers, and a look afterwards at what is left."""
 
-import contextlib
 import gc
-import os
-import threading
 
 import psutil
 import pytest
+from left_behind import kernel_objects
 from loaders import WAYS, Loader
-
-
-def kernel_objects():
-    """What a test may not leave behind: children, descriptors, threads, shared memory."""
-    children = {child.pid for child in psutil.Process().children(recursive=True)}
-    return {
-        "children": children,
-        "descriptors": descriptors(),
-        "threads": {thread.name for thread in threading.enumerate()},
-        "/dev/shm": {name for name in os.listdir("/dev/shm") if name.startswith("neuropod_ope")},
-    }
-
-
-def descriptors():
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):  # that of the listing itself
-            found.add((int(name), os.readlink(f"/proc/self/fd/{name}")))
-    return found
 
 
 @pytest.fixture(autouse=True)

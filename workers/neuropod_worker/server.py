@@ -16,6 +16,7 @@ import numpy as np
 
 from neuropod_worker import lifeline
 from neuropod_worker.backends import LoadedModel, LoadOptions, load_model
+from neuropod_worker.backends.backend import load_error
 from neuropod_worker.failure import failure_of
 from neuropod_worker.package import read_package
 from neuropod_worker.shm import channel, control
@@ -86,10 +87,11 @@ class Server:
         control.check_header(control_segment)
         reply_memory = Mapping(descriptors["reply arena"], hello.arena_size)
         self._incarnation = hello.incarnation
+        self._pid = os.getpid()
         polled = hello.doorbell == "semaphore" and control.ORDERED_STORES
         self._requests = control.request_mailbox(control_segment, polled)
         self._replies = control.reply_mailbox(control_segment, polled)
-        self._stats = control.StatsWriter(control_segment, os.getpid())
+        self._stats = control.StatsWriter(control_segment, self._pid)
         if hello.doorbell == "pipe":
             request_bell: Any = PipeDoorbell(descriptors["request bell read"], descriptors["request bell write"])
             self._reply_bell: Any = PipeDoorbell(descriptors["reply bell read"], descriptors["reply bell write"])
@@ -173,7 +175,8 @@ class Server:
                     self._step(message.model, m.Unloaded)
         except ProtocolViolation:
             raise
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # the model's own code may raise anything
+        except BaseException as error:  # the model's own code may raise anything; SystemExit is no order to us
+            self._end_forked_child()
             self._fail(message, error, received, started)
 
     def _step(self, model: int, kind: Any) -> None:
@@ -184,7 +187,13 @@ class Server:
         # The worker was started with one GPU visible, so that one is number 0 here.
         gpu = None if message.visible_gpu is None else 0
         options = LoadOptions(gpu, message.load_custom_ops, message.validate, own_process=True)
-        model = load_model(read_package(message.path), options)
+        try:
+            model = load_model(read_package(message.path), options)
+        except (Exception, SystemExit):  # ours already, or will be
+            raise
+        except BaseException as error:  # what an application's process lets through has no other way here
+            raise load_error("the load of {} was given up".format(message.path), error) from error
+        self._end_forked_child()
         self._models[message.model] = model
         finished = monotonic_ns()
         self._reply(m.Loaded, message, (received, started, finished, monotonic_ns(), model.platform_version))
@@ -200,6 +209,7 @@ class Server:
         try:
             inputs = frame.arrays()
             outputs = model.infer(inputs, message.requested)
+            self._end_forked_child()
             finished = monotonic_ns()
             key = tuple([(name, array.dtype, array.shape) for name, array in outputs.items()])
             sent = self._outputs.acquire(key, outputs)
@@ -219,6 +229,12 @@ class Server:
         else:
             definition, sent.tensors = sent.tensors, None
             self._reply(m.Result, message, (received, started, finished, monotonic_ns(), sent.id, definition))
+
+    def _end_forked_child(self) -> None:
+        """A child that the model's code forked and that came back here must not serve our mailbox, too."""
+        if os.getpid() != self._pid:
+            sys.stderr.write("neuropod_ope: a forked child came back from the model's code: end it with os._exit()\n")
+            os._exit(1)
 
     def _fail(self, message: Any, error: BaseException, received: int, started: int) -> None:
         now = monotonic_ns()

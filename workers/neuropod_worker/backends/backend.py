@@ -57,7 +57,7 @@ def described(error: BaseException) -> Described:
     try:
         message = str(error)
         lines = traceback.format_exception(type(error), error, error.__traceback__)
-    except Exception as another:  # its __str__ may raise anything
+    except (Exception, SystemExit) as another:  # its __str__ may raise anything
         message = "(the text of the exception cannot be had: {})".format(type(another).__name__)
         lines = traceback.format_tb(error.__traceback__)
     return Described(name, message, "".join(lines))

@@ -1,0 +1,60 @@
+"""What this process and its workers hold, so that a test can compare before with after."""
+
+import collections
+import contextlib
+import os
+import re
+import threading
+
+import psutil
+
+
+def kernel_objects():
+    """What a test may not leave behind: children, descriptors, threads, shared memory."""
+    children = {child.pid for child in psutil.Process().children(recursive=True)}
+    return {
+        "children": children,
+        "descriptors": descriptors(),
+        "threads": thread_names(),
+        "/dev/shm": named_segments(),
+    }
+
+
+def thread_names():
+    return {thread.name for thread in threading.enumerate() if not thread.name.startswith("pytest_timeout")}
+
+
+def descriptors():
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # that of the listing itself
+            found.add((int(name), os.readlink(f"/proc/self/fd/{name}")))
+    return found
+
+
+def named_segments():
+    return {name for name in os.listdir("/dev/shm") if name.startswith("neuropod_ope")}
+
+
+def held():
+    """How many things of each kind this process holds: the same before and after a worker was replaced."""
+    kinds = collections.Counter(re.sub(r"neuropod_ope-\w+|\d+", "N", target) for _, target in descriptors())
+    with open("/proc/self/maps") as maps:
+        segments = sum("/dev/shm/" in line or "memfd:neuropod_ope" in line for line in maps)
+    return {
+        "descriptors": kinds,
+        "mapped segments": segments,
+        "threads": thread_names(),
+        "/dev/shm": named_segments(),
+    }
+
+
+def marked_processes(marker):
+    """Pids of the live processes that have this text in their environment, whoever their parent is by now."""
+    found = set()
+    for pid in psutil.pids():
+        # Empty for a zombie.
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as environ:
+            if marker.encode() in environ.read():
+                found.add(pid)
+    return found
