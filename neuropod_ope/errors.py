@@ -47,6 +47,7 @@ class WorkerDied(NeuropodError):
 
     ``signal`` is the number of the signal that killed it, ``exit_code`` its exit status; both are ``None``
     where the host reaped our child and the status is unknown. ``stderr`` holds its last lines.
+    ``out_of_memory``: whether memory ran out and the kernel killed it for that; ``None``: the kernel does not say.
     """
 
     retryable = True
@@ -60,10 +61,12 @@ class WorkerDied(NeuropodError):
         exit_code: int | None = None,
         stderr: tuple[str, ...] = (),
         request: int | None = None,
+        out_of_memory: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.model = model
         self.pid = pid
+        self.out_of_memory = out_of_memory
         self.signal = signal
         self.exit_code = exit_code
         self.stderr = stderr

@@ -12,16 +12,25 @@ _SHOWN_LINES = 30
 
 class Death(NamedTuple):
     """The end of a worker process. ``returncode`` as in `subprocess` (negative: signal), ``None``: unknown.
-    ``killed_because`` is our own reason, if it was us who killed it."""
+    ``killed_because`` is our own reason, if it was us who killed it. ``out_of_memory``: the kernel killed it, or
+    another process of its cgroup, because memory ran out; ``None``: it does not say. ``memory_limit``: in bytes."""
 
     pid: int
     returncode: int | None
     stderr: tuple[str, ...]
     killed_because: str | None = None
+    out_of_memory: bool | None = None
+    memory_limit: int | None = None
 
 
-def describe(returncode: int | None) -> str:
-    """One phrase for an exit status."""
+def describe(death: Death) -> str:
+    """One phrase for how a process ended."""
+    if death.killed_because is not None:
+        return f"was ended, because {death.killed_because},"
+    returncode = death.returncode
+    if death.out_of_memory and returncode in (None, -signal.SIGKILL):
+        limit = "the machine's" if death.memory_limit is None else f"{death.memory_limit / 2**20:.0f} MiB"
+        return f"was killed by the kernel (SIGKILL), because memory ran out (the limit is {limit}),"
     if returncode is None:
         return "ended with an unknown status (the application reaped our child process)"
     if returncode >= 0:
@@ -31,7 +40,8 @@ def describe(returncode: int | None) -> str:
     except ValueError:
         name = f"signal {-returncode}"
     hint = {
-        "SIGKILL": ": somebody killed it, most often the kernel when memory ran out",
+        "SIGKILL": ": somebody killed it"
+        + (", most often the kernel when memory ran out" if death.out_of_memory is None else ""),
         "SIGSEGV": ": native code of the model, of a custom op or of the framework crashed",
         "SIGABRT": ": native code gave up",
         "SIGBUS": ": native code touched memory that is not there",
@@ -41,8 +51,7 @@ def describe(returncode: int | None) -> str:
 
 def worker_died(death: Death, model: str, request: int | None, doing: str) -> WorkerDied:
     """The error for a caller who was waiting for this worker while it was ``doing`` something."""
-    how = f"was ended, because {death.killed_because}," if death.killed_because else describe(death.returncode)
-    message = f"the worker of model {model!r} (pid {death.pid}) {how} while {doing}"
+    message = f"the worker of model {model!r} (pid {death.pid}) {describe(death)} while {doing}"
     if death.stderr:
         shown = "\n".join("    " + line for line in death.stderr[-_SHOWN_LINES:])
         message += f"; its last words were:\n{shown}"
@@ -54,4 +63,5 @@ def worker_died(death: Death, model: str, request: int | None, doing: str) -> Wo
         exit_code=death.returncode if death.returncode is not None and death.returncode >= 0 else None,
         stderr=death.stderr,
         request=request,
+        out_of_memory=death.out_of_memory,
     )

@@ -23,6 +23,7 @@ import neuropod_worker
 from neuropod_ope.errors import LoadError
 from neuropod_ope.supervisor.diagnosis import Death
 from neuropod_ope.supervisor.loop import SupervisorLoop
+from neuropod_ope.supervisor.memory_group import memory_group
 from neuropod_ope.supervisor.output import OutputPipe
 
 _WORKER_PROGRAM = Path(neuropod_worker.__file__).parent / "__main__.py"
@@ -108,6 +109,8 @@ class WorkerProcess:
                 raise LoadError(f"cannot start a worker with {python}: {error}") from None
             self.pid = self._popen.pid
             undo.callback(self._end_unsupervised)
+            self._memory = memory_group(self.pid)
+            self._memory_kills = self._memory and self._memory.kills()
             self._pidfd = None if portable else os.pidfd_open(self.pid)
             if self._pidfd is not None:
                 self._descriptors.append(self._pidfd)
@@ -182,7 +185,7 @@ class WorkerProcess:
         assert self._popen is not None
         self._popen.returncode = 0 if returncode is None else returncode
         because = self._killed_because if returncode == -signal.SIGKILL else None
-        self.death = Death(self.pid, returncode, tuple(self._stderr), because)
+        self.death = Death(self.pid, returncode, tuple(self._stderr), because, *self._out_of_memory(returncode))
         for fd in (*self._descriptors, self.socket.fileno()):
             self._loop.unwatch(fd)
         descriptors, self._descriptors = self._descriptors, []
@@ -195,6 +198,14 @@ class WorkerProcess:
         finally:
             self._loop.processes.discard(self)
             self._ended.set()
+
+    def _out_of_memory(self, returncode: int | None) -> tuple[bool | None, int | None]:
+        """Whether the kernel killed it for that, and the limit. Its group outlives it: we are in there, too."""
+        if returncode not in (None, -signal.SIGKILL):
+            return False, None
+        if self._memory is None or self._memory_kills is None:
+            return None, None
+        return (self._memory.kills() or 0) > self._memory_kills, self._memory.limit()
 
     # ---- from any thread
 
