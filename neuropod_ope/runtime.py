@@ -108,6 +108,8 @@ class Runtime:
         _check_gpu(visible_gpu)
         _check_timeout(timeout, out_of_process)
         package, requirement = self._open(path)
+        if environment is None:  # else that one may know platforms which are unknown here
+            check_platform(package)
         if out_of_process is None:
             must_leave = environment is not None or timeout is not None
             out_of_process = must_leave or satisfied_by_this_interpreter(requirement) is not None
@@ -123,7 +125,8 @@ class Runtime:
     def environment(self, path: str | os.PathLike[str]) -> Environment:
         """The environment that a package needs, for `worker`; built if it is missing and policy allows it."""
         self._check_open()
-        _, requirement = self._open(path)
+        package, requirement = self._open(path)
+        check_platform(package)
         return ensure_environment(requirement, self.policy, os.fspath(path))
 
     def worker(
@@ -166,7 +169,6 @@ class Runtime:
 
     def _open(self, path: str | os.PathLike[str]) -> tuple[Package, Requirement]:
         package = open_package(path, str(self.policy.cache_dir))
-        check_platform(package)
         return package, self.policy.requirement(package.platform, package.version_range, package.requirements_lock)
 
     def _started(self, model: Neuropod, lazy: bool) -> Neuropod:

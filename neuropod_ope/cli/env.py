@@ -39,7 +39,7 @@ def add_env_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
 
     build = commands.add_parser("build", help="build the environment that a package needs")
     build.add_argument("package", nargs="?", help="a package: folder or zip file")
-    build.add_argument("--platform", help="instead of a package: python, torchscript or tensorflow")
+    build.add_argument("--platform", help="instead of a package: python, torchscript, …")
     build.add_argument("--range", default="*", help="with --platform: npm range of versions (default: any)")
     build.add_argument("--lock", type=Path, help="with --platform python: a requirements.lock")
     build.add_argument("--python", type=Path, help="only the support packages for this existing interpreter")

@@ -15,7 +15,7 @@ from neuropod_ope.environment import (
     ensure_environment,
     satisfied_by_this_interpreter,
 )
-from neuropod_ope.environment.catalog import load_catalog
+from neuropod_ope.environment.added_platforms import catalog_for
 from neuropod_ope.environment.lockfile import read_lock
 from neuropod_worker.backends import check_platform
 from neuropod_worker.errors import PackageError
@@ -80,7 +80,7 @@ def _missing_here(package: Package, requirement: Requirement) -> str | None:
 
 
 def _framework(platform: str) -> str:
-    known = load_catalog().get(platform)
+    known = catalog_for(platform).get(platform)
     return known.distributions[0] if known else {"python": "Python"}.get(platform, platform)
 
 

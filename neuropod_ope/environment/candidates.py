@@ -39,7 +39,7 @@ def candidates(
     return [
         _of_entry(newest[minor], entry)
         for entry in entries_in_range(requirement, catalog)
-        for minor in entry.pythons
+        for minor in entry.pythons or newest
         if minor in newest
     ]
 
@@ -56,7 +56,7 @@ def python_wanted(requirement: Requirement, lock: Lock | None, catalog: Catalog,
     if requirement.platform == "python":
         return _python_fits(requirement, lock, version, minor)
     first = entries_in_range(requirement, catalog)[:1]
-    return any(minor in entry.pythons for entry in first)
+    return any(minor in entry.pythons or not entry.pythons for entry in first)
 
 
 def _python_fits(requirement: Requirement, lock: Lock | None, version: str, minor: str) -> bool:

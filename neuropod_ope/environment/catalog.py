@@ -17,7 +17,7 @@ else:
 
 
 class Entry(NamedTuple):
-    """One framework version: what to install, under which Pythons, with which pins and additions."""
+    """One framework version: what to install, under which Pythons (none: any), with which pins and additions."""
 
     distribution: str
     version: str

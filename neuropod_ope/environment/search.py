@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from neuropod_ope.environment.added_platforms import catalog_for
 from neuropod_ope.environment.candidates import Candidate, candidates, entries_in_range, python_wanted
-from neuropod_ope.environment.catalog import load_catalog
 from neuropod_ope.environment.download import download_python
 from neuropod_ope.environment.explain import Findings
 from neuropod_ope.environment.interpreters import Interpreter, discover
@@ -25,7 +25,7 @@ class Search:
         self._uv = uv
         self._store = store
         self._lock = read_lock(requirement.lock) if requirement.lock else None
-        self._catalog = load_catalog()
+        self._catalog = catalog_for(requirement.platform)
         self._platform = self._catalog.get(requirement.platform)
         self._listing = Listing(self._platform.offered, uv, store) if self._platform else None
         self._files: Files = {}
@@ -61,8 +61,8 @@ class Search:
         """What there is, for an error."""
         present = discover(self._store)
         minors = {one.minor for one in present}
-        entries = entries_in_range(self._requirement, self._catalog)
-        absent = tuple((one.requirement, one.pythons) for one in entries if not minors & set(one.pythons))
+        wanted = [one for one in entries_in_range(self._requirement, self._catalog) if one.pythons]
+        absent = tuple((one.requirement, one.pythons) for one in wanted if not minors & set(one.pythons))
         return Findings(
             tuple(dict.fromkeys(one.version for one in present)),
             self._lock.python if self._lock else None,

@@ -8,7 +8,7 @@ import site
 import sys
 from collections.abc import Sequence
 
-from neuropod_ope.environment.catalog import load_catalog
+from neuropod_ope.environment.added_platforms import catalog_for
 from neuropod_ope.environment.lockfile import read_lock
 from neuropod_ope.environment.requirement import Requirement
 
@@ -38,7 +38,7 @@ def missing_from(requirement: Requirement, path: Sequence[str]) -> str | None:
         if not requirement.accepts(version):
             return f"this interpreter is Python {version}, and the package needs {requirement.version_range}"
         return _missing_pin(requirement.lock, path) if requirement.lock else None
-    known = load_catalog().get(requirement.platform)
+    known = catalog_for(requirement.platform).get(requirement.platform)
     if known is None:
         return f"this interpreter knows no platform {requirement.platform!r}"
     lack = f"this interpreter has no {known.distributions[0]}"

@@ -1,5 +1,5 @@
 from neuropod_ope.environment.candidates import candidates, python_wanted
-from neuropod_ope.environment.catalog import load_catalog, parse_catalog
+from neuropod_ope.environment.catalog import Entry, Platform, load_catalog, parse_catalog
 from neuropod_ope.environment.interpreters import Interpreter
 from neuropod_ope.environment.lockfile import read_lock
 from neuropod_ope.environment.requirement import Requirement
@@ -105,3 +105,13 @@ def test_the_catalog_that_ships_is_complete_and_its_defaults_exist() -> None:
     tensorflow = {entry.version for entry in catalog["tensorflow"].entries}
     assert tensorflow >= {"1.12.0", "1.13.1", "2.2.0", "2.5.0", "2.11.0", "2.21.0"}
     assert all(entry.pythons for platform in catalog.values() for entry in platform.entries)
+
+
+def test_an_entry_that_names_no_python_is_tried_on_all_newest_first() -> None:
+    entry = Entry("neuropod-affine", "1.0", (), (), (), ())
+    catalog = {**CATALOG, "affine": Platform(("neuropod-affine",), (entry,), (), ())}
+    affine = Requirement("affine", "1.x", None)
+    found = candidates(affine, None, catalog, PYTHONS)
+    assert [one.interpreter.version for one in found] == ["3.12.1", "3.11.7", "3.9.18", "3.7.16", "3.6.15"]
+    assert {one.requirements for one in found} == {("neuropod-affine==1.0", "numpy")}
+    assert python_wanted(affine, None, catalog, "3.13.0", "3.13")

@@ -1,6 +1,10 @@
-"""Running models: one ``LoadedModel`` for all platforms, in workers and in-process alike."""
+"""Running models: one ``LoadedModel`` for all platforms, in workers and in-process alike.
 
-from neuropod_worker.backends.backend import LoadOptions
-from neuropod_worker.backends.loaded_model import LoadedModel, check_platform, load_model
+``Backend`` and ``load_error`` are for those who add a platform: see docs/adding-a-framework.md.
+"""
 
-__all__ = ["LoadOptions", "LoadedModel", "check_platform", "load_model"]
+from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
+from neuropod_worker.backends.loaded_model import LoadedModel, load_model
+from neuropod_worker.backends.platforms import check_platform
+
+__all__ = ["Backend", "LoadOptions", "LoadedModel", "check_platform", "load_error", "load_model"]

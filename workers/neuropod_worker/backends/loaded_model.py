@@ -1,22 +1,15 @@
 """A model ready to run: gives arrays to its platform's backend, takes what comes and makes arrays of it."""
 
-import importlib
 from typing import Any, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from neuropod_worker.backends.backend import Backend, LoadOptions
-from neuropod_worker.errors import PackageError, SpecError
+from neuropod_worker.backends.platforms import load_backend
+from neuropod_worker.errors import SpecError
 from neuropod_worker.package.package import Package
 from neuropod_worker.problem.checks import Arrays, check_outputs, select_outputs
 from neuropod_worker.problem.dtypes import DTYPES, dtype_name
-
-# Imported on first use: only a model of the platform pays for its framework.
-_PLATFORM_MODULES = {
-    "python": ".python_backend",
-    "tensorflow": ".tensorflow_backend",
-    "torchscript": ".torchscript_backend",
-}
 
 # Shapes vary with the data; the verdicts remembered for them must not grow for ever.
 _REMEMBERED_SIGNATURES = 1024
@@ -24,22 +17,12 @@ _REMEMBERED_SIGNATURES = 1024
 _Signature = Tuple[Tuple[str, type, Any, Tuple[int, ...]], ...]
 
 
-def check_platform(package: Package) -> None:
-    """Raise ``PackageError`` if there is no backend for the package's platform, in whatever environment."""
-    if package.platform not in _PLATFORM_MODULES:
-        message = "platform {!r} is not supported; supported are {}"
-        supported = ", ".join(sorted(_PLATFORM_MODULES))
-        raise PackageError(message.format(package.platform, supported), package.path)
-
-
 def load_model(package: Package, options: LoadOptions = LoadOptions()) -> "LoadedModel":  # noqa: B008 - immutable
     """Load a package's model into this process, which runs the package's code.
 
     Raises ``PackageError`` where the package is at fault, else ``LoadError``.
     """
-    check_platform(package)
-    backend = importlib.import_module(_PLATFORM_MODULES[package.platform], __package__).load(package, options)
-    return LoadedModel(package, options, backend)
+    return LoadedModel(package, options, load_backend(package, options))
 
 
 class LoadedModel:

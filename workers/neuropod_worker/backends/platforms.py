@@ -1,0 +1,62 @@
+"""Which backend loads the models of a platform: one of ours, or one that an installed distribution adds."""
+
+import importlib
+import sys
+from typing import Any, Callable
+
+from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
+from neuropod_worker.backends.entry_points import GROUP, Provider, providers
+from neuropod_worker.errors import LoadError, NeuropodError, PackageError
+from neuropod_worker.package.package import Package
+
+Loader = Callable[[Package, LoadOptions], Backend]
+
+# Imported on first use: only a model of the platform pays for its framework.
+_OWN_MODULES = {
+    "python": ".python_backend",
+    "tensorflow": ".tensorflow_backend",
+    "torchscript": ".torchscript_backend",
+}
+
+
+def check_platform(package: Package) -> None:
+    """Raise ``PackageError`` if nothing that is installed here knows the package's platform."""
+    if package.platform in _OWN_MODULES:
+        return
+    added = providers(sys.path)
+    if package.platform not in added:
+        message = (
+            "platform {!r} is not supported; supported are {}. Is it in the interpreter of a worker? Then name that "
+            "(environment=); else install what adds it (entry points {})"
+        )
+        supported = ", ".join(sorted({*_OWN_MODULES, *added}))
+        raise PackageError(message.format(package.platform, supported, GROUP), package.path)
+
+
+def load_backend(package: Package, options: LoadOptions) -> Backend:
+    """Load the model. Raises ``PackageError`` where the package is at fault, else ``LoadError``."""
+    check_platform(package)
+    own = _OWN_MODULES.get(package.platform)
+    if own is not None:
+        backend: Backend = importlib.import_module(own, __package__).load(package, options)
+        return backend
+    return _load_added(providers(sys.path)[package.platform], package, options)
+
+
+def _load_added(provider: Provider, package: Package, options: LoadOptions) -> Backend:
+    who = "{} {}, which adds the platform {!r},".format(provider.distribution, provider.version, provider.platform)
+    module, _, function = provider.loader.partition(":")
+    try:
+        load: Any = getattr(importlib.import_module(module), function)
+    except Exception as error:  # its code, or its framework's, may raise anything
+        raise load_error("{} has no {} that can be imported".format(who, provider.loader), error) from error
+    try:
+        backend = load(package, options)
+    except NeuropodError:
+        raise
+    except Exception as error:  # as above
+        raise load_error("{} cannot load {}".format(who, package.path), error) from error
+    if not isinstance(backend, Backend):
+        message = "{} must return a neuropod_worker.backends.Backend from {}, but returned {}"
+        raise LoadError(message.format(who, provider.loader, type(backend).__name__))
+    return backend
