@@ -1,4 +1,4 @@
-"""``neuropod-ope env``: list, build, show and prune the environments in the cache."""
+"""``neuropod-ope env``: list, build, register, show and prune the environments in the cache."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from neuropod_ope.environment import (
     ensure_environment,
     registered_environment,
 )
+from neuropod_ope.environment.registry import Registry
 from neuropod_ope.environment.store import Store, StoredEnvironment
 from neuropod_worker.backends import check_platform
 from neuropod_worker.errors import NeuropodError
@@ -31,7 +32,7 @@ _BLOCK_BYTES = 512  # the unit of st_blocks, whatever the blocks of the file sys
 
 def add_env_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``env`` to a command line; its ``run(arguments)`` default gives the exit code."""
-    env = subparsers.add_parser("env", help="list, build, show and prune environments")
+    env = subparsers.add_parser("env", help="list, build, register, show and prune environments")
     commands = env.add_subparsers(required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="environments in the cache, the last used first")
@@ -50,6 +51,14 @@ def add_env_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
     build.add_argument("--refresh", action="store_true", help="resolve anew what was resolved before")
     build.set_defaults(run=_build)
 
+    register = commands.add_parser("register", help="let an existing interpreter serve what it satisfies")
+    register.add_argument("python", type=Path, help="an interpreter, or the folder of a virtualenv")
+    register.set_defaults(run=_register)
+
+    unregister = commands.add_parser("unregister", help="undo it")
+    unregister.add_argument("python", type=Path)
+    unregister.set_defaults(run=_unregister)
+
     show = commands.add_parser("show", help="what an environment is made of")
     show.add_argument("name", help="its name or the beginning of it")
     show.set_defaults(run=_show)
@@ -66,7 +75,7 @@ def add_env_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
     prune.add_argument("--all", action="store_true", help="remove all, and what is known of interpreters")
     prune.set_defaults(run=_prune)
 
-    for command in (listing, build, show, prune):
+    for command in (listing, build, register, show, prune):
         command.add_argument("--cache-dir", type=Path, default=default_cache_dir(), help="default: %(default)s")
 
 
@@ -78,6 +87,8 @@ def _list(arguments: argparse.Namespace) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for python in Registry().interpreters():
+        print(f"registered: {python}")
     return 0
 
 
@@ -102,6 +113,26 @@ def _build(arguments: argparse.Namespace) -> int:
         print(f"name         {environment.name}")
     elif arguments.python is None:
         print("This interpreter has all that is needed; nothing was built.")
+    return 0
+
+
+def _register(arguments: argparse.Namespace) -> int:
+    policy = EnvironmentPolicy(arguments.cache_dir.absolute())
+    # That makes sure that it runs, and that a worker finds there what it needs.
+    environment = registered_environment(arguments.python, policy)
+    Registry().add(environment.python)
+    print(f"registered {environment.python} in {Registry().path}")
+    return 0
+
+
+def _unregister(arguments: argparse.Namespace) -> int:
+    registry = Registry()
+    given = arguments.python.absolute()
+    # One that is gone may be named, too, by its folder or by itself.
+    if not any([registry.remove(given), registry.remove(given / "bin/python")]):
+        known = ", ".join(map(str, registry.interpreters())) or "none"
+        raise UsageError(f"{given} is not registered; registered are: {known}")
+    print(f"unregistered {given}")
     return 0
 
 
@@ -133,7 +164,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     if swept:
         print(f"removed {swept} abandoned build(s)")
     if arguments.all:
-        for folder in ("interpreters", "registered", "listings", "resolutions", "support"):
+        for folder in ("interpreters", "registered", "paths", "listings", "resolutions", "support"):
             store.forget(folder)
     if not doomed and not swept:
         print("nothing to remove")

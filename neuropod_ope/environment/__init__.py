@@ -7,8 +7,8 @@ what it makes in a ``store`` and runs all tools through ``uv``.
 
 from neuropod_ope.environment.ensure import ensure_environment, registered_environment
 from neuropod_ope.environment.errors import EnvironmentBuildError, NoMatchingEnvironment
+from neuropod_ope.environment.installed import satisfied_by_this_interpreter
 from neuropod_ope.environment.requirement import Environment, EnvironmentPolicy, Requirement, default_cache_dir
-from neuropod_ope.environment.this_interpreter import satisfied_by_this_interpreter
 
 __all__ = [
     "Environment",

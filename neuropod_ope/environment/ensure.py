@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,12 +22,13 @@ from neuropod_ope.environment.explain import (
     nothing_fits,
     what_to_build,
 )
-from neuropod_ope.environment.interpreters import Interpreter, ProbeError, registered
+from neuropod_ope.environment.installed import Installation, this_interpreter
+from neuropod_ope.environment.interpreters import Interpreter, ProbeError, package_folders, registered
+from neuropod_ope.environment.registry import Registry
 from neuropod_ope.environment.requirement import Environment, EnvironmentPolicy, Requirement
 from neuropod_ope.environment.resolve import NothingResolves, remembered, resolve
 from neuropod_ope.environment.search import Search
 from neuropod_ope.environment.store import Store
-from neuropod_ope.environment.this_interpreter import installed_version, isolated_path, missing_for_a_worker
 from neuropod_ope.environment.uv import Uv
 from neuropod_ope.environment.versions import check_range
 
@@ -44,10 +45,16 @@ def ensure_environment(
     why = f"{source} ({requirement})" if source else str(requirement)
     builder = _Builder(policy, why, build_command(policy, *what_to_build(requirement, source)), requirement)
     with _os_errors_translated(why, policy.cache_dir):
-        here = missing_for_a_worker(requirement, isolated_path())
+        here = this_interpreter().missing_for_a_worker(requirement)
         if here is None and sys.executable:
             return builder.this_interpreter()
-        return builder.built(requirement, here or "this process names no interpreter", refresh)
+        lacks = [here or "this process names no interpreter"]
+        for path in Registry().interpreters():
+            lack = builder.lack_of_registered(path, requirement)
+            if lack is None:
+                return Environment(path, (builder.support(builder.probed(path)),), "")
+            lacks.append(lack)
+        return builder.built(requirement, lacks, refresh)
 
 
 def registered_environment(python: str | os.PathLike[str], policy: EnvironmentPolicy) -> Environment:
@@ -107,18 +114,26 @@ class _Builder:
 
     def this_interpreter(self) -> Environment:
         path = Path(sys.executable)
-        if installed_version("msgpack", isolated_path()) is not None:
+        if this_interpreter().version_of("msgpack") is not None:
             return Environment(path, (), "")
         return Environment(path, (self.support(self.probed(path)),), "")
 
-    def built(self, requirement: Requirement, here: str, refresh: bool) -> Environment:
+    def lack_of_registered(self, path: Path, requirement: Requirement) -> str | None:
+        """None if a registered interpreter serves, else a sentence that says why not."""
+        try:
+            version, folders = self.probed(path).version, package_folders(path, self._store)
+            return Installation(str(path), version, folders).missing_for_a_worker(requirement)
+        except (NoMatchingEnvironment, ProbeError) as error:
+            return str(error)
+
+    def built(self, requirement: Requirement, lacks: Sequence[str], refresh: bool) -> Environment:
         search = Search(requirement, self._policy, self._uv, self._store)
         resolution = None if refresh else search.remembered()
         if resolution is None and search.could_find():
             self._check_may_build(f"the environment for {self._why} has not been resolved")
             resolution = search.resolved(refresh)
         if resolution is None:
-            raise nothing_fits(requirement, search.findings(), self._why, here, self._command)
+            raise nothing_fits(requirement, search.findings(), self._why, lacks, self._command)
         support = self.support(resolution.interpreter)
         name = environment_name(resolution, self._uv)
         path = self._store.find("environments", name)

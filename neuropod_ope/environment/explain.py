@@ -44,11 +44,15 @@ class Findings(NamedTuple):
 
 
 def nothing_fits(
-    requirement: Requirement, found: Findings, why: str, here: str, command: str
+    requirement: Requirement, found: Findings, why: str, lacks: Sequence[str], command: str
 ) -> NoMatchingEnvironment:
-    """Nothing on this machine serves and nothing can be built; ``here`` says why this interpreter cannot."""
+    """Nothing on this machine serves and nothing can be built.
+
+    ``lacks`` say why this interpreter cannot, and each that is registered.
+    """
     now_what, command_or_none = _what_to_do(requirement, found, command)
-    lines = [f"no environment fits {why}; {here}", *_seen(requirement, found)]
+    lines = [f"no environment fits {why}; {lacks[0]}", *(f"  registered: {lack}" for lack in lacks[1:])]
+    lines += _seen(requirement, found)
     lines.append(f"What to do: {now_what}, {_OR_REGISTER}")
     return NoMatchingEnvironment(
         "\n".join(lines),

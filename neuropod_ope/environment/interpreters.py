@@ -13,10 +13,10 @@ import pwd
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from neuropod_ope.environment.store import Store, content_name
 from neuropod_ope.environment.versions import parse_version
@@ -37,6 +37,9 @@ print(json.dumps([
     getattr(sys, "base_prefix", sys.prefix) == sys.prefix,
 ]))
 """
+
+
+_PATHS = "import json, sys; print(json.dumps(sys.path))"
 
 
 class Interpreter(NamedTuple):
@@ -64,9 +67,18 @@ class ProbeError(Exception):
 
 def probe(path: Path) -> Interpreter:
     """Run an interpreter and ask it what it is. Raises ProbeError."""
+    answer = _answer(path, _PROBE)
+    try:
+        return Interpreter(*answer)
+    except TypeError as error:
+        raise ProbeError(f"unexpected output {str(answer)[:_OUTPUT_SHOWN_CHARS]!r}") from error
+
+
+def _answer(path: Path, question: str) -> Any:
+    """The JSON that an interpreter prints when it runs a program. Raises ProbeError."""
     try:
         done = subprocess.run(
-            [path, "-I", "-c", _PROBE],
+            [path, "-I", "-c", question],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -80,18 +92,23 @@ def probe(path: Path) -> Interpreter:
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
         # What is no Python may quote its arguments, and they would say nothing to a person.
-        said = "" if any(line and line in done.stderr for line in _PROBE.splitlines()) else done.stderr.strip()
+        said = "" if any(line and line in done.stderr for line in question.splitlines()) else done.stderr.strip()
         raise ProbeError(f"exit code {done.returncode}: {said[:_STDERR_SHOWN_CHARS] or 'it is no Python'}")
     # The last line: a sitecustomize may have printed something before.
     try:
-        return Interpreter(*json.loads(lines[-1]))
-    except (ValueError, TypeError) as error:
+        return json.loads(lines[-1])
+    except ValueError as error:
         raise ProbeError(f"unexpected output {lines[-1][:_OUTPUT_SHOWN_CHARS]!r}") from error
 
 
 def registered(path: Path, store: Store) -> Interpreter:
     """Probe the interpreter that a user names. Raises ProbeError."""
-    return _remembered_probe(path, store, "registered", retry_failed=True)
+    return Interpreter(*_remembered(path, store, "registered", probe, retry_failed=True))
+
+
+def package_folders(path: Path, store: Store) -> tuple[str, ...]:
+    """Where an interpreter that is started with ``-I`` finds packages. Raises ProbeError."""
+    return tuple(_remembered(path, store, "paths", lambda one: _answer(one, _PATHS), retry_failed=True))
 
 
 def discover(store: Store, retry_failed: bool = False) -> list[Interpreter]:
@@ -103,7 +120,7 @@ def discover(store: Store, retry_failed: bool = False) -> list[Interpreter]:
     found: dict[str, Interpreter] = {}
     for path in dict.fromkeys(os.path.realpath(path) for path in (*_candidates(), *map(Path, known))):
         try:
-            interpreter = _remembered_probe(Path(path), store, "interpreters", retry_failed)
+            interpreter = Interpreter(*_remembered(Path(path), store, "interpreters", probe, retry_failed))
         except ProbeError as error:
             _log.debug("%s is passed over: %s", path, error)
             continue
@@ -122,7 +139,7 @@ def newest_of_each_minor(interpreters: Iterable[Interpreter]) -> list[Interprete
     return list(found.values())
 
 
-def _remembered_probe(path: Path, store: Store, folder: str, retry_failed: bool) -> Interpreter:
+def _remembered(path: Path, store: Store, folder: str, ask: Callable[[Path], Any], retry_failed: bool) -> Any:
     path = path.absolute()
     key = content_name(str(path))
     try:
@@ -132,17 +149,16 @@ def _remembered_probe(path: Path, store: Store, folder: str, retry_failed: bool)
     identity = [os.path.realpath(path), stat.st_ino, stat.st_mtime_ns]
     entry = store.read(folder, key)
     if entry is None or entry["identity"] != identity or (retry_failed and entry["failure"]):
-        facts: Interpreter | None = None
-        failure = None
+        facts = failure = None
         try:
-            facts = probe(path)
+            facts = ask(path)
         except ProbeError as error:
             failure = str(error)
         entry = {"path": str(path), "identity": identity, "facts": facts, "failure": failure}
         store.write(folder, key, entry)
     if entry["failure"] is not None:
         raise ProbeError(entry["failure"])
-    return Interpreter(*entry["facts"])
+    return entry["facts"]
 
 
 def _candidates() -> Iterator[Path]:

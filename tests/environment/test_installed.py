@@ -17,7 +17,9 @@ from neuropod_ope.environment import (
     ensure_environment,
     satisfied_by_this_interpreter,
 )
-from neuropod_ope.environment.this_interpreter import isolated_path, missing_for_a_worker, missing_from
+from neuropod_ope.environment.installed import Installation, this_interpreter
+
+EMPTY = Installation("an empty one", platform.python_version(), ())
 
 
 def python(version_range: str, lock: str | None = None) -> Requirement:
@@ -37,20 +39,22 @@ def test_what_is_missing_is_said() -> None:
     assert "no platform 'caffe'" in str(satisfied_by_this_interpreter(Requirement("caffe", "*", None)))
 
 
-def test_a_pin_whose_marker_does_not_hold_here_is_not_asked_for() -> None:
-    lock = 'dataclasses==0.8; python_version < "3.7"'
-    assert satisfied_by_this_interpreter(python("*", lock)) is None
+def test_a_pin_whose_marker_does_not_hold_there_is_not_asked_for() -> None:
+    requirement = python("*", 'dataclasses==0.8; python_version < "3.7"')
+    assert satisfied_by_this_interpreter(requirement) is None
+    old = Installation("an old one", "3.6.15", ())
+    assert "an old one has no dataclasses" in str(old.missing(requirement))
 
 
 def test_only_packages_that_the_given_path_holds_count() -> None:
-    assert "has no numpy" in str(missing_from(python("*", "numpy>=1"), []))
-    assert "has no torch" in str(missing_from(Requirement("torchscript", "*", None), []))
+    assert "has no numpy" in str(EMPTY.missing(python("*", "numpy>=1")))
+    assert "has no torch" in str(EMPTY.missing(Requirement("torchscript", "*", None)))
 
 
 def test_a_worker_needs_a_numpy_that_an_isolated_start_finds() -> None:
-    assert missing_for_a_worker(python("*"), isolated_path()) is None
-    assert "no numpy that a worker would find" in str(missing_for_a_worker(python("*"), []))
-    assert "has no torch" in str(missing_for_a_worker(Requirement("torchscript", "*", None), []))
+    assert this_interpreter().missing_for_a_worker(python("*")) is None
+    assert "no numpy that a worker would find" in str(EMPTY.missing_for_a_worker(python("*")))
+    assert "has no torch" in str(EMPTY.missing_for_a_worker(Requirement("torchscript", "*", None)))
 
 
 @pytest.mark.workers
