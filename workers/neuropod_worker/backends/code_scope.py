@@ -6,6 +6,9 @@ during the load, and for as long as an import statement in the package's own cod
 load. Between times its modules find each other through the ``__import__`` in the ``__builtins__`` that they
 were given.
 
+An extension module that several packages bring with equal content is loaded into the process once, from the
+file of the first, which its ``__file__`` then names; each package has a module object of its own.
+
 Left unsolved: ``importlib.import_module`` and pickles of the package's own classes at run time find nothing
 while the scope is hidden; a *lingering* scope therefore stays shown until another one wants to be. And while
 a scope is shown, other threads that import a module of an equal name get the package's.
@@ -18,10 +21,12 @@ import os
 import sys
 import threading
 from contextlib import contextmanager
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder, SourceFileLoader
 from inspect import getmodulename
 from types import ModuleType
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
+
+from neuropod_worker.backends.custom_ops import first_copy
 
 
 class CodeScope:
@@ -63,6 +68,8 @@ class CodeScope:
         spec = PathFinder.find_spec(name, path if "." in name else self.folders, target)
         if spec is not None and isinstance(spec.loader, SourceFileLoader):
             spec.loader = _OwnSource(spec.loader.name, spec.loader.path, self)
+        elif spec is not None and isinstance(spec.loader, ExtensionFileLoader):
+            spec = _of_library(spec.name, first_copy(spec.loader.path))
         elif spec is not None and spec.origin in (None, "namespace"):
             # A plain list: the import system would recompute a namespace's path from today's sys.path.
             spec.submodule_search_locations = list(spec.submodule_search_locations or ())
@@ -99,6 +106,11 @@ class CodeScope:
             return module
         with self.shown():
             return builtins.__import__(name, globals, locals, fromlist, level)
+
+
+def _of_library(name: str, path: str) -> Optional[ModuleSpec]:
+    # The system maps one path once, and Python gives each package a module of its own.
+    return importlib.util.spec_from_file_location(name, path, loader=ExtensionFileLoader(name, path))
 
 
 class _OwnSource(SourceFileLoader):

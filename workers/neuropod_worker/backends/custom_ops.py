@@ -1,13 +1,14 @@
 """Custom ops: shared libraries that extend a framework, loaded before the model.
 
-Expects a framework's own loading function. Each distinct file is loaded once per process, whatever the number
-of packages that bring it: frameworks die when one operator is registered twice.
+Each distinct file is loaded once per process, whatever the number of packages that bring it: frameworks die when
+one operator is registered twice.
 """
 
+import os
 import platform
 import sys
 import threading
-from typing import Any, Callable, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Optional, Set, Tuple
 
 from neuropod_worker.backends.backend import load_error
 from neuropod_worker.errors import LoadError
@@ -16,6 +17,7 @@ from neuropod_worker.package.package import Package
 
 _lock = threading.Lock()
 _loaded: Set[Tuple[str, str]] = set()
+_first_copies: Dict[str, str] = {}
 
 _ELF_MACHINES = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
 _ELF_MACHINE_AT = 18  # two bytes of the header, in the file's own byte order
@@ -28,7 +30,10 @@ _ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def load_ops(package: Package, framework: str, version: str, load_library: Callable[[str], Any]) -> None:
-    """Load the package's ops in their order. Raises ``LoadError``, ``PackageError`` where one is missing."""
+    """Load the package's ops in their order, with a framework's own function.
+
+    Raises ``LoadError``, or ``PackageError`` where one is missing.
+    """
     for path in package.custom_op_paths():
         with _lock:
             key = (framework, file_sha256(path))
@@ -38,9 +43,23 @@ def load_ops(package: Package, framework: str, version: str, load_library: Calla
             try:
                 load_library(path)
             except Exception as error:  # the loader's, the library's or the framework's own
-                message = "{} {} cannot load the custom op {}; was it built for another {} or platform?"
-                raise load_error(message.format(framework, version, path, framework), error) from error
+                message = (
+                    "{} {} cannot load the custom op {}, which was built for another {}, or needs a library that "
+                    "custom_ops should name before it"
+                )
+                # Newer torch hides what the dynamic linker said behind an error that says nothing.
+                reason = error.__cause__ or error
+                raise load_error(message.format(framework, version, path, framework), reason) from error
             _loaded.add(key)
+
+
+def first_copy(path: str) -> str:
+    """The path of the file of equal content that this process asked for first, while it exists."""
+    content = file_sha256(path)
+    with _lock:
+        if not os.path.exists(_first_copies.get(content, "")):
+            _first_copies[content] = path
+        return _first_copies[content]
 
 
 def refuse_foreign(path: str) -> None:

@@ -1,15 +1,12 @@
 """Platform ``python``: the package's own ``entrypoint(data_dir)`` returns what is called with the inputs."""
 
-import importlib.util
-import os
 import platform
-import sys
-from inspect import getmodulename
 from typing import Any, Callable, Dict, Optional, Sequence
 
 from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
-from neuropod_worker.backends.code_scope import CodeScope, hide_lingering
-from neuropod_worker.errors import LoadError, PackageError
+from neuropod_worker.backends.code_scope import CodeScope
+from neuropod_worker.backends.python_ops import check_python_ops
+from neuropod_worker.errors import PackageError
 from neuropod_worker.package.config import PLATFORM_CONFIG, read_json
 from neuropod_worker.package.package import Package
 from neuropod_worker.problem.checks import Arrays
@@ -38,7 +35,7 @@ def load(package: Package, options: LoadOptions) -> Backend:
         raise PackageError(message, package.path) from None
     folders = [package.file("code")]
     if options.load_custom_ops and package.custom_ops:
-        _refuse_importable_ops(package)
+        check_python_ops(package)
         folders.append(package.file("ops"))
     scope = CodeScope(folders, lingers=options.own_process)
     try:
@@ -73,13 +70,3 @@ def _load_entrypoint(package: Package, scope: CodeScope, module_name: str, funct
         message = "the entry point {} must return a callable, but returned {}"
         raise PackageError(message.format(where, type(model).__name__), package.path)
     return model  # type: ignore[no-any-return]
-
-
-def _refuse_importable_ops(package: Package) -> None:
-    """An op whose name means something already would be one module or the other, depending on the path."""
-    hide_lingering()  # another package may well bring the same op
-    for path in package.custom_op_paths():
-        name = getmodulename(path)
-        if name and (name in sys.modules or importlib.util.find_spec(name) is not None):
-            message = "custom op {!r} of {} cannot be loaded: a module of that name is importable already"
-            raise LoadError(message.format(os.path.basename(path), package.path))
