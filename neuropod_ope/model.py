@@ -14,6 +14,7 @@ import numpy as np
 
 from neuropod_ope.client.executor import Executor, Request, WorkerInfo
 from neuropod_ope.client.inputs import InputReader
+from neuropod_ope.client.memory import InputMemory
 from neuropod_ope.errors import HandleClosed, NeuropodError
 from neuropod_worker.package import Package
 from neuropod_worker.problem.checks import select_outputs
@@ -36,6 +37,7 @@ class Neuropod:
         out_of_process: bool,
         validate: bool,
         timeout: float | None,
+        make_segment: Callable[[int], int] | None,
     ) -> None:
         self.name: str = package.name
         self.platform: str = package.platform
@@ -46,6 +48,7 @@ class Neuropod:
         self._out_of_process = out_of_process
         self._timeout = timeout
         self._reader = InputReader(package.inputs, validate)
+        self._memory = InputMemory(package.inputs, make_segment)
         # A list: later a handle may spread its calls over several.
         self._executors: list[Executor] = []
         self._loading = threading.Lock()
@@ -103,6 +106,47 @@ class Neuropod:
         request = Request(signature, arrays, requested)
         executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
         return executor.submit(request, deadline).result(deadline)
+
+    def allocate(self, name: str, shape: Sequence[int]) -> np.ndarray:
+        """An uninitialised array for input ``name`` that reaches the worker without a copy. Reusable.
+
+        Its dtype is the spec's. While a call with it is in flight it is read-only. It outlives the model. Parts of it
+        cross without a copy, too, if they are contiguous. Raises SpecError, SharedMemoryExhausted.
+        """
+        return self._memory.allocate(name, shape)
+
+    def allocate_like(self, name: str, array: np.ndarray) -> np.ndarray:
+        """`allocate` in the shape of ``array``."""
+        return self._memory.allocate(name, np.shape(array))
+
+    def wrap(self, name: str, file: Any, shape: Sequence[int], offset: int = 0) -> np.ndarray:
+        """Memory that the application has in a file (memfd, /dev/shm, a recording), as an array for input ``name``.
+
+        ``file``: a path, a descriptor or a file object; it may be closed afterwards. The worker maps the same pages.
+        They are at ``offset`` bytes, in native byte order and C order, with the dtype of the spec; the array can be
+        written to if the file can. Do not truncate the file while the array is in use: that is SIGBUS, here and in
+        the worker.
+        Raises SpecError, ValueError for bytes that the file does not have, OSError.
+        """
+        return self._memory.wrap(name, file, shape, offset)
+
+    def seal(self, name: str, array: np.ndarray) -> np.ndarray:
+        """A read-only copy of ``array`` for input ``name``, placed and announced to the worker before the call.
+
+        So both overlap with other work. Raises SpecError, SharedMemoryExhausted, TypeError for another dtype.
+        """
+        sealed = self.allocate_like(name, array)
+        np.copyto(sealed, array, casting="equiv")
+        sealed.flags.writeable = False
+        for executor in self._executors:
+            executor.announce(name, sealed)
+        return sealed
+
+    def free_unused_memory(self) -> None:
+        """Give shared memory that no array uses back to the system; it is kept for reuse otherwise."""
+        self._memory.trim()
+        for executor in self._executors:
+            executor.free_unused_memory()
 
     def close(self) -> None:
         """End the worker and give everything back. Outputs stay valid. Idempotent."""

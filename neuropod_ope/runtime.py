@@ -16,6 +16,7 @@ from neuropod_ope.client.executor import Executor
 from neuropod_ope.client.handshake import Launch
 from neuropod_ope.client.in_process import InProcessExecutor
 from neuropod_ope.client.out_of_process import OutOfProcessExecutor
+from neuropod_ope.client.segments import SEGMENT_KINDS
 from neuropod_ope.client.worker import Worker
 from neuropod_ope.environment import (
     Environment,
@@ -120,7 +121,8 @@ class Runtime:
                 return self._worker_executor(package, os.fspath(path), requirement, environment, options)
             return self._in_process_executor(package, requirement, environment, options)
 
-        return self._started(Neuropod(package, make_executor, out_of_process, validate, timeout), lazy)
+        make_segment = SEGMENT_KINDS[self._segment] if out_of_process else None
+        return self._started(Neuropod(package, make_executor, out_of_process, validate, timeout, make_segment), lazy)
 
     def environment(self, path: str | os.PathLike[str]) -> Environment:
         """The environment that a package needs, for `worker`; built if it is missing and policy allows it."""
@@ -165,7 +167,9 @@ class Runtime:
         self._check_open()
         _check_timeout(timeout, True)
         package, _ = self._open(path)
-        return self._started(Neuropod(package, lambda: make_executor(package), True, validate, timeout), lazy)
+        make_segment = SEGMENT_KINDS[self._segment]
+        model = Neuropod(package, lambda: make_executor(package), True, validate, timeout, make_segment)
+        return self._started(model, lazy)
 
     def _open(self, path: str | os.PathLike[str]) -> tuple[Package, Requirement]:
         package = open_package(path, str(self.policy.cache_dir))

@@ -7,6 +7,8 @@ import logging
 import os
 import threading
 import time
+import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,9 +23,11 @@ from neuropod_ope.supervisor.diagnosis import Death
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_ope.supervisor.process import WorkerProcess
 from neuropod_ope.supervisor.states import after
+from neuropod_worker.problem.dtypes import dtype_name
 from neuropod_worker.shm import control
 from neuropod_worker.shm.arena import Arena
-from neuropod_worker.shm.frames import ReceivingFrames, SendingFrames, drain
+from neuropod_worker.shm.frames import ReceivingFrames, SendingFrames, SentFrame, drain
+from neuropod_worker.shm.placed import SharedFile, placed
 from neuropod_worker.shm.waiting import WAIT_SLICE_S, make_wait
 from neuropod_worker.wire import messages as m
 from neuropod_worker.wire.codec import decode, encode
@@ -93,8 +97,10 @@ class Connection:
         self._replies = control.reply_mailbox(link.control, link.polled)
         self._inputs = SendingFrames(Arena(link.request_fd, link.request_memory.size), link.request_memory)
         self._frames = ReceivingFrames(link.reply_memory)
-        self._outputs = OutputReader(link.reply_memory)
+        self._outputs = OutputReader(SharedFile(link.reply_fd, link.reply_memory))
         self._lock = threading.Lock()  # around the request mailbox, its bell, the input frames and the calls
+        self._introduced: set[int] = set()  # files that the worker has
+        self._gone_files: deque[int] = deque()  # and those of them that are closed here
         self._wait = make_wait(self._replies, link.reply_bell, launch.wait)
         self._calls: dict[int, Call] = {}
         self._last_request = 0
@@ -127,7 +133,11 @@ class Connection:
                     raise HandleClosed("the model was closed: load it again")
                 if len(self._calls) >= control.SLOTS or self._requests.full:  # of cancelled ones, too
                     raise QueueFull(f"{control.SLOTS} requests are in flight: wait for some of them")
+                if self._gone_files:
+                    self._close_files()
                 frame = self._inputs.acquire(request.signature, request.inputs)
+                if frame.file_ids and not frame.file_ids <= self._introduced:
+                    self._introduce(frame)
                 repeated = frame.tensors is None and request.requested is None and not self._inputs.retired
                 if repeated and len(self._outputs.released) <= 1:
                     return self._send_repeated(model, attempt, frame.id)
@@ -143,6 +153,49 @@ class Connection:
         except BaseException:  # an interrupt: neither what was sent nor what is lent is known any more
             self._give_up(None, _INTERRUPTED)
             raise
+
+    def announce(self, name: str, array: np.ndarray) -> None:
+        """Tell the worker of an input in shared memory before the call that it is for. May be left out."""
+        place = placed(array)
+        with self._lock:
+            if place is None or self.ended is not None or self._requests.full:
+                return
+            if self._introduce_file(place.owner.file):
+                where = (m.IN_FILE, place.offset, array.nbytes, place.owner.file.id)
+                tensor = m.Tensor(name, dtype_name(array.dtype), array.shape, where)
+                self._put(m.Announce(self.incarnation, 0, 0, 0, (), (), (tensor,)))
+
+    def trim(self) -> None:
+        """Give unused memory of both directions back to the system."""
+        with self._lock:
+            if self.ended is None and not self._requests.full:
+                self._inputs.trim()
+                self._put(
+                    m.Trim(self.incarnation, 0, 0, 0, drain(self._outputs.released), drain(self._inputs.retired))
+                )
+
+    def _introduce(self, frame: SentFrame) -> None:
+        """Send the descriptors of the files that a frame's tensors lie in."""
+        for place, _ in frame.lent:
+            if not self._introduce_file(place.owner.file):
+                self._inputs.release((frame.id,))
+                raise QueueFull("the worker has not taken the files of earlier calls yet: wait for some of them")
+
+    def _introduce_file(self, file: SharedFile) -> bool:
+        if file.id not in self._introduced:
+            message = m.File(m.PROTOCOL_VERSION, file.id, file.mapping.size, file.mapping.writable)
+            if not self.process.send(message, (file.fd,)):
+                return False
+            self._introduced.add(file.id)
+            weakref.finalize(file, self._gone_files.append, file.id).atexit = False
+        return True
+
+    def _close_files(self) -> None:
+        while self._gone_files and not self._requests.full:
+            file = self._gone_files.popleft()
+            self._introduced.discard(file)
+            self._inputs.forget_file(file)
+            self._put(m.CloseFile(self.incarnation, 0, 0, 0, (), drain(self._inputs.retired), file))
 
     def cancel(self, call: Call) -> None:
         """Ask the worker not to start ``call``; it may be too late. Its reply is then dropped."""
@@ -303,6 +356,7 @@ class Connection:
             self.ended = Ended(self._death, violation, self.stats().request)
             for call in list(self._calls.values()):
                 self._finish(call, "done")
+            self._inputs.end()
             self.process.inherited.clear()
             os.close(self._request_fd)
             self._request_bell.close()

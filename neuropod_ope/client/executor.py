@@ -48,6 +48,14 @@ class Executor(Protocol):
         """Start a request; load the model first if need be. Raises SharedMemoryExhausted and what load raises."""
         ...
 
+    def announce(self, name: str, array: np.ndarray) -> None:
+        """``array``, in shared memory, will be input ``name`` of a request to come."""
+        ...
+
+    def free_unused_memory(self) -> None:
+        """Give what is only kept for reuse back to the system."""
+        ...
+
     def workers(self) -> tuple[WorkerInfo, ...]:
         """The facts about its worker processes; empty if it has none."""
         ...

@@ -55,14 +55,15 @@ class Memory(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A worker that said Welcome. ``request_fd`` stays open, for growing the request arena; ``polled`` is that of the
-    mailboxes."""
+    """A worker that said Welcome. ``request_fd`` stays open, for growing the request arena, ``reply_fd`` for other
+    workers to read from; ``polled`` is that of the mailboxes."""
 
     process: WorkerProcess
     control: Mapping
     request_memory: Mapping
     request_fd: int
     reply_memory: Mapping
+    reply_fd: int
     request_bell: SemaphoreDoorbell | PipeDoorbell
     reply_bell: SemaphoreDoorbell | PipeDoorbell
     polled: bool
@@ -109,6 +110,7 @@ def connect(
             memory.request_arena,
             os.dup(memory.descriptors[1]),
             memory.reply_arena,
+            os.dup(memory.descriptors[2]),
             memory.request_bell,
             memory.reply_bell,
             not launch.portable and control.ORDERED_STORES,

@@ -52,6 +52,12 @@ class InProcessExecutor:
         except (Exception, SystemExit) as error:  # the model's own code may raise anything; it becomes one of ours
             raise error_from(failure_of(error), self._package.name) from error
 
+    def announce(self, name: str, array: np.ndarray) -> None:
+        """Nobody else needs to know."""
+
+    def free_unused_memory(self) -> None:
+        """Inputs and outputs are ordinary arrays."""
+
     def workers(self) -> tuple[WorkerInfo, ...]:
         return ()
 

@@ -165,6 +165,14 @@ class OutOfProcessExecutor:
         hint += "allow them with Runtime(environ_allow=[...])."
         return LoadError(str(error) + hint, error.remote_type, error.remote_traceback)
 
+    def announce(self, name: str, array: np.ndarray) -> None:
+        if self._connection is not None:
+            self._connection.announce(name, array)
+
+    def free_unused_memory(self) -> None:
+        if self._connection is not None:
+            self._connection.trim()
+
     def workers(self) -> tuple[WorkerInfo, ...]:
         info = self._worker.info(self._platform_version)
         return () if info is None else (info,)

@@ -13,7 +13,7 @@ from collections import deque
 import numpy as np
 
 from neuropod_worker.shm.frames import ReceivedFrame
-from neuropod_worker.shm.mapping import Mapping
+from neuropod_worker.shm.placed import SharedFile
 
 COPY_LIMIT = 64 * 1024  # bytes: copying that much costs less than making and tracking an owner
 HELD_LIMIT = 2**30  # bytes of views per worker; beyond that outputs are copied: keeping results is no error
@@ -34,19 +34,25 @@ os.register_at_fork(after_in_parent=_count_fork)
 class _Owner:
     """Holds a reply's frame, as the bytes that it covers. Neither an ndarray nor a memoryview: numpy would look
     through those and take the arena itself as the base of a view of a view, and the frame would be released under
-    it."""
+    it. As the ``owner`` of `shm.placed` it lets outputs be the inputs of another model without a copy."""
 
-    def __init__(self, mapping: Mapping, start: int, end: int, frame: ReceivedFrame, reader: OutputReader) -> None:
-        self._mapping = mapping
+    def __init__(self, file: SharedFile, start: int, end: int, frame: ReceivedFrame, reader: OutputReader) -> None:
+        self.file = file
         self._frame = frame
         self._reader = reader
         self._forks = _forks[0]
         self.__array_interface__ = {
-            "data": (mapping.address + start, False),
+            "data": (file.mapping.address + start, False),
             "shape": (end - start,),
             "typestr": "|u1",
             "version": 3,
         }
+
+    def lend(self, array: np.ndarray) -> None:
+        """Another worker reads ``array``; whoever lends it keeps it, and us with it."""
+
+    def take_back(self) -> None:
+        pass
 
     def __del__(self) -> None:
         # Runs wherever the garbage collector happens to be, so it takes no lock.
@@ -61,8 +67,8 @@ class OutputReader:
     One thread at a time calls ``read``.
     """
 
-    def __init__(self, mapping: Mapping) -> None:
-        self._mapping = mapping
+    def __init__(self, file: SharedFile) -> None:
+        self._file = file
         self._held = 0
         self.released: deque[int] = deque()
         self.let_go: deque[int] = deque()  # bytes of views that are gone
@@ -77,7 +83,7 @@ class OutputReader:
         outputs = frame.arrays()
         start = min(tensor.offset for tensor in frame.tensors)
         end = max(tensor.offset + tensor.nbytes for tensor in frame.tensors)
-        memory = np.asarray(_Owner(self._mapping, start, end, frame, self))
+        memory = np.asarray(_Owner(self._file, start, end, frame, self))
         for tensor in frame.tensors:
             if tensor.dtype != "string":
                 array = outputs[tensor.name]

@@ -25,6 +25,8 @@ from neuropod_ope.supervisor.diagnosis import Death
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_ope.supervisor.memory_group import memory_group
 from neuropod_ope.supervisor.output import OutputPipe
+from neuropod_worker.shm import channel
+from neuropod_worker.wire.messages import Message
 
 _WORKER_PROGRAM = Path(neuropod_worker.__file__).parent / "__main__.py"
 _STDERR_LINES = 50
@@ -212,6 +214,20 @@ class WorkerProcess:
     def watch_socket(self) -> None:
         """From now on (the handshake is over, or has failed) the end of the socket means death."""
         self._loop.call(self._watch_socket)
+
+    def send(self, message: Message, descriptors: tuple[int, ...]) -> bool:
+        """Say something on the socket, after the handshake. False if the worker does not take what came before; True
+        also if it is dead, which others will notice."""
+        with self._lock:
+            if self._reaped or self._forgotten:
+                return True
+            try:
+                channel.send(self.socket, message, descriptors, wait=False)
+            except BlockingIOError:
+                return False
+            except channel.PeerGone:
+                pass
+            return True
 
     def _kill_group(self) -> None:
         try:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from neuropod_worker.shm.arena import ALIGNMENT, Arena, SharedMemoryExhausted
+from neuropod_worker.shm.arena import ALIGNMENT, PAGE, Arena, SharedMemoryExhausted
 
 SIZE = 2**30
 
@@ -93,3 +93,53 @@ def test_the_virtual_size_is_a_limit_too():
     with pytest.raises(SharedMemoryExhausted, match="full virtual size"):
         arena_.allocate(2**20)
     arena_.allocate(2**19)
+
+
+class Pages:
+    """An honest fake of a file's memory: which pages are there."""
+
+    def __init__(self):
+        self.there, self.full = set(), False
+
+    def reserve(self, fd, offset, size):
+        wanted = set(range(offset // PAGE, (offset + size) // PAGE))
+        if self.full and not wanted <= self.there:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.there |= wanted
+
+    def give_back(self, fd, offset, size):
+        assert offset % PAGE == size % PAGE == 0
+        self.there -= set(range(offset // PAGE, (offset + size) // PAGE))
+        return True
+
+
+def test_every_block_has_its_pages_however_often_others_were_given_back():
+    pages, random_ = Pages(), random.Random(2)
+    arena_ = Arena(-1, SIZE, pages.reserve, pages.give_back)
+    blocks = {}
+    for _ in range(3000):
+        choice = random_.random()
+        if choice < 0.1:
+            arena_.trim()
+        elif blocks and choice < 0.55:
+            start = random_.choice(list(blocks))
+            arena_.free(start)
+            del blocks[start]
+        else:
+            size = random_.choice([64, 5000, 100_000, 1_000_000])
+            blocks[arena_.allocate(size)] = size
+        for start, size in blocks.items():
+            assert set(range(start // PAGE, (start + size - 1) // PAGE + 1)) <= pages.there
+        assert arena_.committed == len(pages.there) * PAGE
+
+
+def test_memory_that_was_given_back_and_cannot_be_had_again_is_an_error_and_the_arena_goes_on():
+    pages = Pages()
+    arena_ = Arena(-1, SIZE, pages.reserve, pages.give_back)
+    arena_.free(arena_.allocate(1_000_000))
+    arena_.trim()
+    pages.full = True
+    with pytest.raises(SharedMemoryExhausted, match="No space left"):
+        arena_.allocate(500_000)
+    pages.full = False
+    assert arena_.allocate(1_000_000) == 0

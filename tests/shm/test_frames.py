@@ -162,7 +162,7 @@ def test_what_was_not_lent_cannot_be_released_and_what_was_not_defined_cannot_be
         ("uint8", (64,), SIZE - 64 + 64, 1),
         ("uint8", (2**40,), 0, 2**40),
         ("uint8", (64,), 2**64 - 64, 64),
-        ("uint8", (10,), 32, 10),
+        ("float32", (10,), 34, 40),
         ("uint8", (10,), 0, 11),
         ("float64", (2**32, 2**32), 0, 0),
         ("object", (1,), 0, 8),

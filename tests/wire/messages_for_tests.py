@@ -26,4 +26,9 @@ EXAMPLES = (
     m.Failed(*HEAD, *TIMES, m.MODEL, "ValueError", "no boxes", "Traceback ..."),
     m.Unloaded(*HEAD, *TIMES),
     m.Cancelled(*HEAD, *TIMES),
+    m.File(m.PROTOCOL_VERSION, 3, 2**36, True),
+    m.Infer(*HEAD, 9, (m.Tensor("frame", "uint8", (2, 3), (m.IN_FILE, 4096, 6, 3)),), None),
+    m.Announce(*HEAD, (m.Tensor("frame", "uint8", (2, 3), (m.IN_FILE, 4096, 6, 3)),)),
+    m.CloseFile(*HEAD, 3),
+    m.Trim(*HEAD),
 )

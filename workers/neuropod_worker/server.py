@@ -18,13 +18,15 @@ from neuropod_worker import lifeline
 from neuropod_worker.backends import LoadedModel, LoadOptions, load_model
 from neuropod_worker.backends.backend import load_error
 from neuropod_worker.failure import failure_of
+from neuropod_worker.outputs import place_outputs_with
 from neuropod_worker.package import read_package
-from neuropod_worker.shm import channel, control
+from neuropod_worker.shm import arena, channel, control
 from neuropod_worker.shm.arena import Arena, SharedMemoryExhausted
 from neuropod_worker.shm.doorbell import DOORBELLS, PipeDoorbell, SemaphoreDoorbell
 from neuropod_worker.shm.frames import ReceivedFrame, ReceivingFrames, SendingFrames, drain
 from neuropod_worker.shm.libc import libc_name
 from neuropod_worker.shm.mapping import Mapping
+from neuropod_worker.shm.placed import SharedFile
 from neuropod_worker.shm.waiting import IDLE_SLICE_S, WAITS, make_wait
 from neuropod_worker.wire import messages as m
 from neuropod_worker.wire.codec import ProtocolViolation, decode, encode
@@ -99,8 +101,12 @@ class Server:
             request_bell = SemaphoreDoorbell(control_segment, control.REQUEST_BELL, create=False)
             self._reply_bell = SemaphoreDoorbell(control_segment, control.REPLY_BELL, create=False)
         self._wait = make_wait(self._requests, request_bell, hello.wait)
-        self._inputs = ReceivingFrames(Mapping(descriptors["request arena"], hello.arena_size))
-        self._outputs = SendingFrames(Arena(descriptors["reply arena"], hello.arena_size), reply_memory)
+        self._files: Dict[int, Mapping] = {}
+        self._inputs = ReceivingFrames(Mapping(descriptors["request arena"], hello.arena_size), self._find_file)
+        reply_fd = descriptors["reply arena"]
+        reply_file = SharedFile(reply_fd, reply_memory)
+        self._outputs = SendingFrames(Arena(reply_fd, hello.arena_size), reply_memory, reply_file)
+        place_outputs_with(self._outputs.place)
         self._models: Dict[int, LoadedModel] = {}
         self._states: Dict[int, str] = {}
         self._queue: Deque[Tuple[Any, int]] = deque()
@@ -146,8 +152,28 @@ class Server:
                 self._inputs.retire(message.retired)
             if type(message) is m.Cancel:
                 self._cancel(message.request)
+            elif type(message) is m.CloseFile:
+                self._files.pop(message.file, None)
+            elif type(message) is m.Trim:
+                self._outputs.trim()
             else:
                 self._queue.append((message, monotonic_ns()))
+
+    def _find_file(self, file: int) -> Mapping:
+        """The client introduces a file on the socket before the first message that refers to it."""
+        while file not in self._files:
+            assert self.socket is not None
+            message, descriptors = channel.receive(self.socket)
+            if type(message) is not m.File or len(descriptors) != 1:
+                raise ProtocolViolation("expected a File for file {}, not {}".format(file, message))
+            self._files[message.file] = Mapping(descriptors[0], message.size, message.writable)
+            os.close(descriptors[0])
+        return self._files[file]
+
+    def _touch(self, message: m.Announce) -> None:
+        """Have the kernel map an announced input, which is most of what the first look at it costs."""
+        for tensor in message.tensors or ():
+            self._inputs.view(tensor).reshape(-1).view(np.uint8)[:: arena.PAGE].any()
 
     def _cancel(self, request: int) -> None:
         for entry in self._queue:
@@ -165,6 +191,8 @@ class Server:
         try:
             if type(message) is m.Infer:
                 self._infer(message, received, started)
+            elif type(message) is m.Announce:
+                self._touch(message)
             else:
                 self._step(message.model, type(message))
                 if type(message) is m.Load:

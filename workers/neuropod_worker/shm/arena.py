@@ -6,12 +6,14 @@ later. Freed memory is kept and reused, because the first touch of fresh pages i
 """
 
 import bisect
+import ctypes
 import errno
 import mmap
 import os
 from typing import Callable, Dict, List
 
 from neuropod_worker.errors import NeuropodError
+from neuropod_worker.shm.libc import releasing_gil
 
 ALIGNMENT = 64  # bytes: a cache line, and what vector instructions want
 PAGE = mmap.PAGESIZE
@@ -29,6 +31,15 @@ class SharedMemoryExhausted(NeuropodError, MemoryError):
         self.in_use = in_use
 
 
+_PUNCH_HOLE = 0x02 | 0x01  # and FALLOC_FL_KEEP_SIZE
+
+
+def return_pages(fd: int, offset: int, size: int) -> bool:
+    """Give the pages of a range back to the system (Linux). False where that cannot be done."""
+    fallocate = getattr(releasing_gil, "fallocate", None)
+    return fallocate is not None and not fallocate(fd, _PUNCH_HOLE, ctypes.c_int64(offset), ctypes.c_int64(size))
+
+
 def reserve_pages(fd: int, offset: int, size: int) -> None:
     """Allocate the pages of a range now. Raises OSError where there is no memory for them."""
     if hasattr(os, "posix_fallocate"):  # not on macOS, whose shared memory is not sparse
@@ -38,10 +49,18 @@ def reserve_pages(fd: int, offset: int, size: int) -> None:
 class Arena:
     """Best-fit blocks with coalescing. Not thread-safe: the owner of the arena holds a lock around it."""
 
-    def __init__(self, fd: int, size: int, reserve: Callable[[int, int, int], None] = reserve_pages) -> None:
+    def __init__(
+        self,
+        fd: int,
+        size: int,
+        reserve: Callable[[int, int, int], None] = reserve_pages,
+        give_back: Callable[[int, int, int], bool] = return_pages,
+    ) -> None:
         self._fd = fd
         self._size = size
         self._reserve = reserve
+        self._give_back = give_back
+        self._holes: Dict[int, int] = {}  # page ranges without memory, each inside one free extent
         self._committed = 0
         self._used: Dict[int, int] = {}
         self._free_starts: List[int] = []  # sorted; no two free extents touch
@@ -55,7 +74,7 @@ class Arena:
     @property
     def committed(self) -> int:
         """Bytes of memory that this arena holds, used or not."""
-        return self._committed
+        return self._committed - sum(self._holes.values())
 
     def allocate(self, nbytes: int) -> int:
         """The offset of a new block of at least ``nbytes``. Raises SharedMemoryExhausted."""
@@ -69,6 +88,8 @@ class Arena:
         if extent > size:
             self._add_extent(start + size, extent - size)
         self._used[start] = size
+        if self._holes:
+            self._fill_holes(start, size)
         return start
 
     def free(self, offset: int) -> None:
@@ -82,6 +103,42 @@ class Arena:
             if before + self._free_sizes[before] == start:
                 start, extent = before, extent + self._forget_extent(before)
         self._add_extent(start, extent)
+
+    def trim(self) -> None:
+        """Give the memory of free extents back to the system, but for what they share a page with."""
+        for start, extent in self._free_sizes.items():
+            first, last = -(-start // PAGE) * PAGE, (start + extent) // PAGE * PAGE
+            if last > first and self._give_back(self._fd, first, last - first):
+                self._holes = {at: size for at, size in self._holes.items() if not first <= at < last}
+                self._holes[first] = last - first
+
+    def _fill_holes(self, start: int, size: int) -> None:
+        """Reserve the pages of a new block again. Raises SharedMemoryExhausted, without a block."""
+        first, last = start // PAGE * PAGE, -(-(start + size) // PAGE) * PAGE
+        for at, hole in list(self._holes.items()):
+            begin, end = max(first, at), min(last, at + hole)
+            if begin >= end:
+                continue
+            try:
+                self._reserve(self._fd, begin, end - begin)
+            except OSError as error:
+                self.free(start)
+                raise self._exhausted(size, end - begin, error) from None
+            del self._holes[at]
+            if at < begin:
+                self._holes[at] = begin - at
+            if end < at + hole:
+                self._holes[end] = at + hole - end
+
+    def _exhausted(self, wanted: int, missing: int, error: OSError) -> Exception:
+        if error.errno not in (errno.ENOSPC, errno.ENOMEM):
+            return error
+        return SharedMemoryExhausted(
+            "no shared memory for {} more bytes ({}; this arena uses {} and holds {}): free space in "
+            "/dev/shm, or send smaller tensors".format(missing, error.strerror, self.in_use, self.committed),
+            wanted=wanted,
+            in_use=self.in_use,
+        )
 
     def _add_extent(self, start: int, extent: int) -> None:
         bisect.insort(self._free_starts, start)
@@ -103,14 +160,7 @@ class Arena:
                 raise OSError(errno.ENOSPC, "the segment is at its full virtual size")
             self._reserve(self._fd, self._committed, step)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.ENOMEM):
-                raise
-            raise SharedMemoryExhausted(
-                "no shared memory for {} more bytes ({}; this arena uses {} and holds {}): free space in "
-                "/dev/shm, or send smaller tensors".format(missing, error.strerror, self.in_use, self._committed),
-                wanted=size,
-                in_use=self.in_use,
-            ) from None
+            raise self._exhausted(size, missing, error) from None
         if start != self._committed:
             self._forget_extent(start)
         self._committed += step

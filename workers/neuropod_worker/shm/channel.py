@@ -1,7 +1,7 @@
 """The socket between client and worker: the handshake, descriptors, and death (its end).
 
 A message is a length (u32, little-endian) and the bytes of `wire.codec`. Hello comes with the descriptors of
-HELLO_DESCRIPTORS as one SCM_RIGHTS message; nothing else carries descriptors.
+HELLO_DESCRIPTORS as one SCM_RIGHTS message, File with one.
 """
 
 import array
@@ -27,12 +27,12 @@ class PeerGone(Exception):
     """The peer closed the socket."""
 
 
-def send(sock: socket.socket, message: Message, descriptors: Tuple[int, ...] = ()) -> None:
-    """Send one message. Raises PeerGone."""
+def send(sock: socket.socket, message: Message, descriptors: Tuple[int, ...] = (), wait: bool = True) -> None:
+    """Send one message. Raises PeerGone; BlockingIOError if there is no room for it and it must not ``wait``."""
     data = encode(message)
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     try:
-        sock.sendmsg([_LENGTH.pack(len(data)) + data], rights)
+        sock.sendmsg([_LENGTH.pack(len(data)) + data], rights, 0 if wait else socket.MSG_DONTWAIT)
     except (BrokenPipeError, ConnectionResetError):
         raise PeerGone from None
 

@@ -1,11 +1,12 @@
 """Frames: sets of tensors in an arena, defined once, then named by id. Both sides use both halves.
 
-The sending half lays a frame out, fills it in and reuses it once the receiver has released it. The receiving
-half checks a definition against the bounds of the sender's segment and keeps the views.
+The sending half lays a frame out, fills it in and reuses it once the receiver has released it; tensors that lie in
+shared memory already stay where they are. The receiving half checks a definition against the bounds of the memory
+that it refers to and keeps the views.
 """
 
 from collections import deque
-from typing import Any, Deque, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Optional, Tuple
 
 import numpy as np
 
@@ -14,9 +15,10 @@ from neuropod_worker.problem.dtypes import DTYPES, numpy_dtype
 from neuropod_worker.shm.arena import ALIGNMENT, Arena, SharedMemoryExhausted
 from neuropod_worker.shm.control import Elsewhere
 from neuropod_worker.shm.mapping import Mapping
+from neuropod_worker.shm.placed import Owner, Placed, SharedFile, owned_bytes, placed
 from neuropod_worker.shm.strings import decode_strings, element_count, encode_strings
 from neuropod_worker.wire.codec import ProtocolViolation
-from neuropod_worker.wire.messages import IN_ARENA, Tensor
+from neuropod_worker.wire.messages import IN_ARENA, IN_FILE, Tensor
 
 _IDLE_FRAMES = 64  # how many unused frames are kept, per side
 _IDLE_BYTES = 256 * 2**20  # and how many bytes in them
@@ -39,7 +41,7 @@ class _Memory:
     def __init__(self, mapping: Mapping, offset: int, dtype: np.dtype, shape: Tuple[int, ...]) -> None:
         self._mapping = mapping
         self.__array_interface__ = {
-            "data": (mapping.address + offset, False),
+            "data": (mapping.address + offset, not mapping.writable),
             "shape": shape,
             "typestr": dtype.str,
             "version": 3,
@@ -50,40 +52,47 @@ _BYTE = np.dtype(np.uint8)
 
 
 def view_memory(mapping: Mapping, offset: int, dtype: np.dtype, shape: Tuple[int, ...]) -> np.ndarray:
-    """A writable array over a range of a mapping; it keeps the mapping alive."""
+    """An array over a range of a mapping, writable if that is; it keeps the mapping alive."""
     return np.asarray(_Memory(mapping, offset, dtype, shape))
 
 
 class SentFrame:
     """A frame of this side's arena. ``tensors`` is its definition until the first message has carried it."""
 
-    __slots__ = ("block", "id", "key", "nbytes", "released", "tensors", "views")
+    __slots__ = ("block", "file_ids", "id", "key", "lent", "nbytes", "released", "tensors", "views")
 
-    def __init__(self, id: int, key: Any, block: int, nbytes: int) -> None:
+    def __init__(self, id: int, key: Any, block: Optional[int], nbytes: int) -> None:
         self.id = id
         self.key = key
         self.block = block
         self.nbytes = nbytes
         self.released = 0  # when, counted in releases
         self.tensors: Optional[Tuple[Tensor, ...]] = ()
-        self.views: Tuple[np.ndarray, ...] = ()
+        self.views: Tuple[Optional[np.ndarray], ...] = ()  # to copy to; None where nothing is copied
+        self.file_ids: FrozenSet[int] = frozenset()  # other files that its tensors lie in
+        self.lent: Tuple[Tuple[Placed, np.ndarray], ...] = ()  # arrays that the receiver reads in place
 
 
 class SendingFrames:
-    """The frames of one arena, towards one receiver. Not thread-safe.
+    """The frames of one arena, towards one receiver. Not thread-safe. With ``own_file``, the arena's, arrays can be
+    placed in it.
 
     ``acquire`` gives a frame whose views can be written; it belongs to the receiver until ``release``.
     """
 
-    def __init__(self, arena: Arena, mapping: Mapping) -> None:
+    def __init__(self, arena: Arena, mapping: Mapping, own_file: Optional[SharedFile] = None) -> None:
         self._arena = arena
         self._mapping = mapping
+        self._own_file = own_file
         self._next_id = 1
         self._lent: Dict[int, SentFrame] = {}
         self._idle: Dict[Any, List[SentFrame]] = {}
         self._idle_frames = 0
         self._idle_bytes = 0
         self._releases = 0
+        self._freed: Deque[int] = (
+            deque()
+        )  # blocks of `place` whose arrays are gone; finalizers append, from any thread
         self.retired: Deque[int] = deque()  # frames that the receiver should forget; rides on the next message
 
     def acquire(self, key: Tuple[Any, ...], arrays: Dict[str, np.ndarray]) -> SentFrame:
@@ -91,6 +100,15 @@ class SendingFrames:
 
         Raises SharedMemoryExhausted.
         """
+        places: Optional[List[Optional[Placed]]] = None
+        for array in arrays.values():
+            if array.base is not None:
+                places = [placed(array) for array in arrays.values()]
+                if any(places):
+                    key = (key, tuple([place and (place.owner.file.id, place.offset) for place in places]))
+                else:
+                    places = None
+                break
         idle = self._idle.get(key)
         if idle:
             frame = idle.pop()
@@ -98,54 +116,85 @@ class SendingFrames:
             self._idle_bytes -= frame.nbytes
             self._lent[frame.id] = frame
             for view, array in zip(frame.views, arrays.values()):
-                view[...] = array
-            return frame
-        return self._lay_out(key, arrays)
+                if view is not None:
+                    view[...] = array
+        else:
+            frame = self._lay_out(key, arrays, places or [None] * len(arrays))
+        if places is not None:
+            frame.lent = tuple([(place, array) for place, array in zip(places, arrays.values()) if place])
+            for place, array in frame.lent:
+                place.owner.lend(array)
+        return frame
 
-    def _lay_out(self, key: Tuple[Any, ...], arrays: Dict[str, np.ndarray]) -> SentFrame:
+    def _lay_out(
+        self, key: Tuple[Any, ...], arrays: Dict[str, np.ndarray], places: "List[Optional[Placed]]"
+    ) -> SentFrame:
         contents = [
-            (name, array, encode_strings(array) if array.dtype.kind == "U" else array)
-            for name, array in arrays.items()
+            (name, array, encode_strings(array) if array.dtype.kind == "U" else array, place)
+            for (name, array), place in zip(arrays.items(), places)
         ]
-        for name, array, content in contents:
+        for name, array, content, _ in contents:
             if not isinstance(name, str):
                 raise SpecError("tensors must be named by text, not {!r}".format(name))
             if content.dtype.newbyteorder("=") not in _NAME_OF:
                 raise SpecError("tensor {!r} has dtype {}, which cannot cross".format(name, array.dtype), name)
         offsets, total = [], 0
-        for _, _, content in contents:
+        for _, _, content, place in contents:
             offsets.append(total)
-            total += -(-content.nbytes // ALIGNMENT) * ALIGNMENT
-        frame = self._new_frame(key, total)
-        tensors, views = [], []
-        for offset, (name, array, content) in zip(offsets, contents):
-            start = frame.block + offset
-            view = view_memory(self._mapping, start, content.dtype.newbyteorder("="), content.shape)
-            view[...] = content
-            dtype = "string" if content is not array else _NAME_OF[view.dtype]
-            tensors.append(Tensor(name, dtype, array.shape, (IN_ARENA, start, content.nbytes)))
-            views.append(view)
+            total += -(-content.nbytes // ALIGNMENT) * ALIGNMENT if place is None else 0
+        frame = self._new_frame(key, total, needs_block=None in places or not places)
+        tensors: List[Tensor] = []
+        views: List[Optional[np.ndarray]] = []
+        for offset, (name, array, content, place) in zip(offsets, contents):
+            native = content.dtype.newbyteorder("=")
+            dtype = "string" if content is not array else _NAME_OF[native]
+            if place is None:
+                start = (frame.block or 0) + offset
+                view = view_memory(self._mapping, start, native, content.shape)
+                view[...] = content
+                views.append(view)
+                where: Tuple[int, ...] = (IN_ARENA, start, content.nbytes)
+            else:
+                views.append(None)
+                file = place.owner.file
+                where = (IN_FILE, place.offset, content.nbytes, file.id)
+                if file is self._own_file:
+                    where = (IN_ARENA, place.offset, content.nbytes)
+            tensors.append(Tensor(name, dtype, array.shape, where))
         frame.tensors = tuple(tensors)
         frame.views = tuple(views)
+        frame.file_ids = frozenset([tensor.place[3] for tensor in tensors if tensor.place[0] == IN_FILE])
         if any(array.dtype.kind == "U" for array in arrays.values()):
             frame.key = None  # the bytes depend on the texts, so there is nothing to reuse
         return frame
 
     def put_bytes(self, message: bytes) -> Elsewhere:
         """A frame for a message that does not fit into its slot."""
-        frame = self._new_frame(None, len(message))
-        self._mapping.buffer(frame.block, len(message))[:] = message
-        return Elsewhere(frame.id, frame.block, len(message))
+        frame = self._new_frame(None, len(message), needs_block=True)
+        block = frame.block or 0
+        self._mapping.buffer(block, len(message))[:] = message
+        return Elsewhere(frame.id, block, len(message))
 
-    def _new_frame(self, key: Any, nbytes: int) -> SentFrame:
+    def allocate(self, nbytes: int) -> int:
+        """A block of the arena; unused frames make room for it. Raises SharedMemoryExhausted."""
+        while self._freed:
+            self._arena.free(self._freed.popleft())
         try:
-            block = self._arena.allocate(nbytes)
+            return self._arena.allocate(nbytes)
         except SharedMemoryExhausted:
             if not self._idle_frames:
                 raise
             while self._idle_frames:
                 self._evict()
-            block = self._arena.allocate(nbytes)
+            return self._arena.allocate(nbytes)
+
+    def place(self, nbytes: int) -> np.ndarray:
+        """So many bytes of the arena as an array: what is made of it and then sent is not copied."""
+        block, freed = self.allocate(nbytes), self._freed
+        return owned_bytes(self._mapping, block, nbytes, Owner(self._own_file, lambda: freed.append(block)))
+
+    def _new_frame(self, key: Any, nbytes: int, needs_block: bool) -> SentFrame:
+        block = self.allocate(nbytes) if needs_block else None
         frame = SentFrame(self._next_id, key, block, nbytes)
         self._next_id += 1
         self._lent[frame.id] = frame
@@ -157,6 +206,8 @@ class SendingFrames:
             frame = self._lent.pop(id, None)
             if frame is None:
                 raise ProtocolViolation("frame {} was released, but it was not lent".format(id))
+            if frame.lent:
+                _take_back(frame)
             if frame.key is None or frame.tensors is not None:
                 self._drop(frame)
             else:
@@ -177,10 +228,37 @@ class SendingFrames:
         self._idle_bytes -= oldest.nbytes
         self._drop(oldest)
 
+    def trim(self) -> None:
+        """Drop all unused frames and give their memory back to the system."""
+        while self._idle_frames:
+            self._evict()
+        self._arena.trim()
+
+    def forget_file(self, file: int) -> None:
+        """Retire the unused frames with tensors in a file."""
+        for key, frames in self._idle.items():
+            for frame in [frame for frame in frames if file in frame.file_ids]:
+                self._idle[key].remove(frame)
+                self._idle_frames -= 1
+                self._idle_bytes -= frame.nbytes
+                self._drop(frame)
+
+    def end(self) -> None:
+        """The receiver is gone: what was lent to it is free."""
+        for frame in self._lent.values():
+            _take_back(frame)
+
     def _drop(self, frame: SentFrame) -> None:
-        self._arena.free(frame.block)
+        if frame.block is not None:
+            self._arena.free(frame.block)
         if frame.tensors is None:
             self.retired.append(frame.id)
+
+
+def _take_back(frame: SentFrame) -> None:
+    lent, frame.lent = frame.lent, ()
+    for place, _ in lent:
+        place.owner.take_back()
 
 
 class ReceivedFrame:
@@ -213,10 +291,14 @@ class ReceivedFrame:
 
 
 class ReceivingFrames:
-    """The peer's frames. Every place is checked against the peer's segment before it is viewed."""
+    """The peer's frames. Every place is checked against the memory that it refers to before it is viewed.
 
-    def __init__(self, mapping: Mapping) -> None:
+    ``find_file`` gives the mapping of a file, or raises ProtocolViolation.
+    """
+
+    def __init__(self, mapping: Mapping, find_file: "Optional[Callable[[int], Mapping]]" = None) -> None:
         self._mapping = mapping
+        self._find_file = find_file
         self._frames: Dict[int, ReceivedFrame] = {}
 
     def frame(self, id: int, tensors: Optional[Tuple[Tensor, ...]]) -> ReceivedFrame:
@@ -228,14 +310,20 @@ class ReceivingFrames:
                 raise ProtocolViolation("frame {} was never defined".format(id)) from None
         if id in self._frames:
             raise ProtocolViolation("frame {} is defined twice".format(id))
-        frame = ReceivedFrame(id, tensors, tuple([self._view(tensor) for tensor in tensors]))
+        frame = ReceivedFrame(id, tensors, tuple([self.view(tensor) for tensor in tensors]))
         self._frames[id] = frame
         return frame
 
-    def _view(self, tensor: Tensor) -> np.ndarray:
-        self._check(tensor.offset, tensor.nbytes)
+    def view(self, tensor: Tensor) -> np.ndarray:
+        """A tensor in place (strings as bytes). Raises ProtocolViolation."""
+        mapping = self._mapping
+        if tensor.place[0] == IN_FILE:
+            if self._find_file is None:
+                raise ProtocolViolation("tensor {!r} lies in a file of the worker's".format(tensor.name))
+            mapping = self._find_file(tensor.place[3])
         if tensor.dtype == "string":
-            return view_memory(self._mapping, tensor.offset, _BYTE, (tensor.nbytes,))
+            _check(mapping, tensor.offset, tensor.nbytes, ALIGNMENT)
+            return view_memory(mapping, tensor.offset, _BYTE, (tensor.nbytes,))
         dtype = NUMERIC.get(tensor.dtype)
         if dtype is None or element_count(tensor.shape) * dtype.itemsize != tensor.nbytes:
             raise ProtocolViolation(
@@ -243,25 +331,27 @@ class ReceivingFrames:
                     tensor.name, tensor.dtype, tensor.shape, tensor.nbytes
                 )
             )
+        _check(mapping, tensor.offset, tensor.nbytes, dtype.itemsize)
         try:
-            return view_memory(self._mapping, tensor.offset, dtype, tensor.shape)
+            return view_memory(mapping, tensor.offset, dtype, tensor.shape)
         except (ValueError, OverflowError) as error:  # a shape beyond what numpy can count, or too many dimensions
             raise ProtocolViolation("tensor {!r}: {}".format(tensor.name, error)) from None
 
-    def _check(self, offset: int, nbytes: int) -> None:
-        if offset % ALIGNMENT or offset + nbytes > self._mapping.size:
-            raise ProtocolViolation(
-                "bytes {} to {} do not lie in a segment of {} bytes".format(
-                    offset, offset + nbytes, self._mapping.size
-                )
-            )
-
     def take_bytes(self, place: Elsewhere) -> bytes:
         """A copy of a message that did not fit into its slot."""
-        self._check(place.offset, place.length)
+        _check(self._mapping, place.offset, place.length, ALIGNMENT)
         return bytes(self._mapping.buffer(place.offset, place.length))
 
     def retire(self, ids: Iterable[int]) -> None:
         for id in ids:
             if self._frames.pop(id, None) is None:
                 raise ProtocolViolation("frame {} was retired, but it was never defined".format(id))
+
+
+def _check(mapping: Mapping, offset: int, nbytes: int, alignment: int) -> None:
+    if offset % alignment or offset + nbytes > mapping.size:
+        raise ProtocolViolation(
+            "bytes {} to {} do not lie in a segment of {} bytes, or not at a multiple of {}".format(
+                offset, offset + nbytes, mapping.size, alignment
+            )
+        )

@@ -26,17 +26,19 @@ _MAP_FAILED = ctypes.c_void_p(-1).value
 
 
 class Mapping:
-    """``size`` bytes of ``fd`` from its start, shared and writable. The descriptor may be closed afterwards."""
+    """``size`` bytes of ``fd`` from its start, shared. The descriptor may be closed afterwards."""
 
-    def __init__(self, fd: int, size: int) -> None:
-        address = _mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+    def __init__(self, fd: int, size: int, writable: bool = True) -> None:
+        access = mmap.PROT_READ | mmap.PROT_WRITE if writable else mmap.PROT_READ
+        address = _mmap(None, size, access, mmap.MAP_SHARED, fd, 0)
         if address == _MAP_FAILED:
             raise_errno("cannot map {} bytes of shared memory".format(size))
         self.address: int = address
         self.size = size
+        self.writable = writable
 
     def buffer(self, offset: int, size: int) -> memoryview:
-        """A writable view of bytes; it keeps the mapping alive."""
+        """A view of bytes, for those who may write; it keeps the mapping alive."""
         array = (ctypes.c_char * size).from_address(self.address + offset)
         array._mapping = self  # type: ignore[attr-defined]
         return memoryview(array).cast("B")

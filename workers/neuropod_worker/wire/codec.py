@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, get_type_hints
 import msgpack
 
 from neuropod_worker.errors import NeuropodError
-from neuropod_worker.wire.messages import FAILURES, IN_ARENA, KINDS, PROTOCOL_VERSION, Message, Tensor
+from neuropod_worker.wire.messages import FAILURES, IN_ARENA, IN_FILE, KINDS, PROTOCOL_VERSION, Message, Tensor
 
 
 class ProtocolViolation(NeuropodError):
@@ -56,12 +56,15 @@ def _texts(value: Any) -> Optional[Tuple[str, ...]]:
     return None if value is None else tuple([_text(item) for item in _array(value)])
 
 
+_PLACES = {IN_ARENA: 3, IN_FILE: 4}  # and how many numbers each has
+
+
 def _tensor(value: Any) -> Tensor:
     if len(_array(value)) != 4:
         raise ValueError("a tensor (name, dtype, shape, place)")
     name, dtype, shape, place = value
     place = _uints(place)
-    if len(place) != 3 or place[0] != IN_ARENA:
+    if not place or len(place) != _PLACES.get(place[0]):
         raise ValueError("a place that this version knows")
     return Tensor(_text(name), _text(dtype), _uints(shape), place)
 

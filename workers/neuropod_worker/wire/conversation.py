@@ -8,9 +8,12 @@ from typing import Any, Dict, Tuple
 
 from neuropod_worker.wire.codec import ProtocolViolation
 from neuropod_worker.wire.messages import (
+    Announce,
     Cancel,
     Cancelled,
+    CloseFile,
     Failed,
+    File,
     Hello,
     Infer,
     Load,
@@ -18,6 +21,7 @@ from neuropod_worker.wire.messages import (
     Refused,
     Result,
     Shutdown,
+    Trim,
     Unload,
     Unloaded,
     Welcome,
@@ -34,6 +38,10 @@ CONNECTION: Table = {
         Infer: "open",
         Cancel: "open",
         Unload: "open",
+        File: "open",
+        Announce: "open",
+        CloseFile: "open",
+        Trim: "open",
         Loaded: "open",
         Result: "open",
         Failed: "open",

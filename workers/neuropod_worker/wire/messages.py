@@ -24,6 +24,7 @@ PROTOCOL_VERSION = 1
 
 # Where a tensor lies is a tagged union, so that later kinds of place need no new message.
 IN_ARENA = 0  # (IN_ARENA, offset, nbytes): in the sender's arena
+IN_FILE = 1  # (IN_FILE, offset, nbytes, file): in a file that a `File` introduced
 
 
 class Tensor(NamedTuple):
@@ -32,7 +33,7 @@ class Tensor(NamedTuple):
     name: str
     dtype: str
     shape: Tuple[int, ...]
-    place: Tuple[int, int, int]
+    place: Tuple[int, ...]
 
     @property
     def offset(self) -> int:
@@ -70,6 +71,15 @@ class Refused(NamedTuple):
 
     protocol: int
     reason: str
+
+
+class File(NamedTuple):
+    """Client to worker on the socket, with one descriptor: ``size`` bytes of it hold tensors of messages to come."""
+
+    protocol: int
+    file: int
+    size: int
+    writable: bool
 
 
 class Load(NamedTuple):
@@ -114,6 +124,41 @@ class Cancel(NamedTuple):
 
 class Unload(NamedTuple):
     """Drop ``model``."""
+
+    incarnation: int
+    model: int
+    request: int
+    attempt: int
+    released: Tuple[int, ...]
+    retired: Tuple[int, ...]
+
+
+class Announce(NamedTuple):
+    """``tensors`` will be inputs of ``model``: map them and touch their pages. Not answered."""
+
+    incarnation: int
+    model: int
+    request: int
+    attempt: int
+    released: Tuple[int, ...]
+    retired: Tuple[int, ...]
+    tensors: Optional[Tuple[Tensor, ...]]
+
+
+class CloseFile(NamedTuple):
+    """``file`` holds no more tensors: unmap it. Frames in it were retired. Not answered."""
+
+    incarnation: int
+    model: int
+    request: int
+    attempt: int
+    released: Tuple[int, ...]
+    retired: Tuple[int, ...]
+    file: int
+
+
+class Trim(NamedTuple):
+    """Give memory that no frame needs back to the system. Not answered."""
 
     incarnation: int
     model: int
@@ -227,6 +272,9 @@ KINDS = {
     3: Cancel,
     4: Unload,
     5: Shutdown,
+    6: CloseFile,
+    7: Trim,
+    8: Announce,
     17: Loaded,
     18: Result,
     19: Failed,
@@ -235,6 +283,7 @@ KINDS = {
     33: Hello,
     34: Welcome,
     35: Refused,
+    36: File,
 }
 
 Message = Any  # one of the types in KINDS; typing.Union of them tells mypy nothing that NamedTuple does not

@@ -1,0 +1,92 @@
+"""Arrays that lie in shared memory already, and how they are recognised: what carries them need not copy them.
+
+numpy collapses a chain of views, but never through something that is no ndarray. So the array that is handed out is
+based on an object that refers to an `Owner`; whatever is derived from it keeps that owner, and the memory with it.
+"""
+
+import ctypes
+import os
+from typing import Any, Callable, List, NamedTuple, Optional
+
+import numpy as np
+
+from neuropod_worker.shm.mapping import Mapping
+
+_last_file = [0]
+
+
+class SharedFile:
+    """A file whose pages other processes can map, open as ``fd`` until this object goes. ``id`` is not reused."""
+
+    def __init__(self, fd: int, mapping: Mapping) -> None:
+        self.fd = fd
+        self.mapping = mapping
+        _last_file[0] += 1
+        self.id = _last_file[0]
+
+    def __del__(
+        self, close: Callable[[int], None] = os.close
+    ) -> None:  # bound early: module globals go first at exit
+        close(self.fd)
+
+
+class Owner:
+    """Keeps the memory of arrays: ``file`` and whatever ``release`` gives back when the last array is gone.
+
+    While a call is in flight its arrays are lent: they cannot be written to, as far as numpy can tell.
+    """
+
+    def __init__(self, file: Any, release: Optional[Callable[[], None]] = None) -> None:
+        self.file = file
+        self._release = release
+        self._lent = 0
+        self._guarded: List[np.ndarray] = []
+
+    def lend(self, array: np.ndarray) -> None:
+        self._lent += 1
+        if array.flags.writeable:
+            array.flags.writeable = False
+            self._guarded.append(array)
+
+    def take_back(self) -> None:
+        self._lent -= 1
+        if not self._lent:
+            while self._guarded:
+                self._guarded.pop().flags.writeable = True
+
+    def __del__(self) -> None:
+        # Runs wherever the garbage collector happens to be, so ``release`` takes no lock.
+        if self._release is not None:
+            self._release()
+
+
+def owned_bytes(mapping: Mapping, offset: int, nbytes: int, owner: Owner) -> np.ndarray:
+    """``nbytes`` (uint8, at least one) of a mapping, writable if that is, as an array that keeps ``owner``."""
+    memory = (ctypes.c_char * nbytes).from_address(mapping.address + offset)
+    memory._owner = owner  # type: ignore[attr-defined]
+    view = memoryview(memory).cast("B")
+    # Based on a memoryview, not on an ``__array_interface__``: only then numpy lets a guarded array be written again.
+    array = np.frombuffer(view, dtype=np.uint8)
+    array.flags.writeable = mapping.writable
+    return array
+
+
+class Placed(NamedTuple):
+    """Where an array lies: at ``offset`` of the owner's file."""
+
+    owner: Any
+    offset: int
+
+
+def placed(array: np.ndarray) -> Optional[Placed]:
+    """Where ``array`` lies in a file that other processes can map; None if it does not, or not as it has to cross."""
+    base = array.base
+    while type(base) is np.ndarray:
+        base = base.base
+    if type(base) is memoryview:
+        base = getattr(base.obj, "_owner", None)
+    file = getattr(base, "file", None)
+    if file is None or not array.flags.c_contiguous or not array.dtype.isnative or array.dtype.kind == "U":
+        return None
+    offset = array.__array_interface__["data"][0] - file.mapping.address
+    return Placed(base, offset) if offset % max(array.itemsize, 1) == 0 and array.nbytes else None
