@@ -1,8 +1,8 @@
 """Real interpreters and virtualenvs for tests, built once per machine. Runs on Python 3.6 as well.
 
 ``interpreter("3.6")`` finds a Python, ``environment(...)`` builds a virtualenv under the user's cache
-directory, ``fixture_neuropod(...)`` finds real packages. Each skips the calling test where the machine lacks
-what it needs.
+directory, ``locked_environment("tf-1.12.0-py36")`` one of ``tests/locks``, ``fixture_neuropod(...)`` finds real
+packages. Each skips the calling test where the machine lacks what it needs.
 """
 
 import fcntl
@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = ROOT / "workers"
+LOCKS = ROOT / "tests" / "locks"
 
 
 def fixture_neuropod(name):
@@ -63,6 +64,13 @@ def environment(name, python, pins, options=()):
             _uv("pip", "install", "--python", str(folder / "bin" / "python"), *options, *pins)
             done.write_text(wanted)
     return str(folder / "bin" / "python")
+
+
+def locked_environment(name):
+    """The Python of a virtualenv with the pins of ``tests/locks/NAME.txt``, and pytest."""
+    digits = name.rpartition("-py")[2]
+    pins = (LOCKS / f"{name}.txt").read_text(encoding="utf-8").split()
+    return environment(f"locked-{name}", f"{digits[0]}.{digits[1:]}", [*pins, "pytest"])
 
 
 def run_tests_in(python, *arguments):

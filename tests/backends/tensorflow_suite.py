@@ -1,4 +1,4 @@
-"""TensorFlow models under the TensorFlow of this interpreter; test_tensorflow_models runs it with several."""
+"""TensorFlow models under the TensorFlow of this interpreter; tests/matrix runs it under several."""
 
 import json
 

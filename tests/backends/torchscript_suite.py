@@ -1,4 +1,4 @@
-"""TorchScript models under the torch of this interpreter; test_torchscript_models runs it with several."""
+"""TorchScript models under the torch of this interpreter; tests/matrix runs it under several."""
 
 import os
 import warnings

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from environments_for_tests import WORKERS, environment, fixture_neuropod
+from environments_for_tests import WORKERS, environment, fixture_neuropod, locked_environment
 from sample_packages import python_neuropod
 
 import neuropod_ope
@@ -153,8 +153,8 @@ def packaged_under(python, path, version_range):
 
 @pytest.mark.frameworks
 def test_torch_1_1_0_and_torch_2_13_0_answer_side_by_side(runtime, tmp_path):
-    old = environment("torch-1.1.0", "3.6", ["torch==1.1.0", "numpy==1.16.6"])
-    new = environment("torch-2.13.0", "3.11", ["torch==2.13.0", "numpy==2.4.6"])
+    old = locked_environment("torch-1.1.0-py36")
+    new = locked_environment("torch-2.13.0-py311")
     models = [
         runtime.load(packaged_under(old, tmp_path / "old.neuropod", "1.1.x")),
         runtime.load(packaged_under(new, tmp_path / "new.neuropod", ">=2.13.0 <2.14.0")),

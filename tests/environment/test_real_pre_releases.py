@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from environments_for_tests import environment as built_for_tests
+from environments_for_tests import locked_environment
 
 from neuropod_ope.environment import Environment, EnvironmentPolicy, Requirement, ensure_environment
 from neuropod_ope.environment.catalog import load_catalog
@@ -54,7 +54,7 @@ def test_a_tensorflow_nightly_from_the_index_is_built_and_runs(scratch: Path) ->
 def test_a_development_build_of_torch_from_a_folder_of_wheels_is_installed_and_runs(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    python = Path(built_for_tests("torch-2.13.0-py311", "3.11", ["torch==2.13.0", "numpy", "pytest"]))
+    python = Path(locked_environment("torch-2.13.0-py311"))
     folder = scratch / "wheels"
     development_build(next((python.parent.parent / "lib").glob("python*/site-packages")), folder)
     given = filter(None, [str(folder), Uv(EnvironmentPolicy(scratch)).index_options.sources.get("UV_FIND_LINKS")])

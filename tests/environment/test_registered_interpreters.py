@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from environments_for_tests import environment as built_for_tests
+from environments_for_tests import locked_environment
 
 from neuropod_ope.cli import main
 from neuropod_ope.environment import (
@@ -101,7 +101,7 @@ def test_what_cannot_run_is_not_registered(config: Path, tmp_path: Path) -> None
 
 @pytest.mark.frameworks
 def test_a_registered_environment_with_an_old_torch_serves_models_for_it(config: Path, tmp_path: Path) -> None:
-    python = Path(built_for_tests("torch-1.1.0-py36", "3.6", ["torch==1.1.0", "numpy<1.20", "pytest<7.1"]))
+    python = Path(locked_environment("torch-1.1.0-py36"))
     assert main(["env", "register", str(python), "--cache-dir", str(tmp_path)]) == 0
     found = ensure_environment(Requirement("torchscript", "1.1.x", None), EnvironmentPolicy(tmp_path, build="never"))
     assert found.python == python
