@@ -37,7 +37,7 @@ class Neuropod:
         out_of_process: bool,
         validate: bool,
         timeout: float | None,
-        make_segment: Callable[[int], int] | None,
+        memory: InputMemory,
     ) -> None:
         self.name: str = package.name
         self.platform: str = package.platform
@@ -48,7 +48,7 @@ class Neuropod:
         self._out_of_process = out_of_process
         self._timeout = timeout
         self._reader = InputReader(package.inputs, validate)
-        self._memory = InputMemory(package.inputs, make_segment)
+        self._memory = memory
         # A list: later a handle may spread its calls over several.
         self._executors: list[Executor] = []
         self._loading = threading.Lock()

@@ -15,6 +15,7 @@ from typing import Literal
 from neuropod_ope.client.executor import Executor
 from neuropod_ope.client.handshake import Launch
 from neuropod_ope.client.in_process import InProcessExecutor
+from neuropod_ope.client.memory import InputMemory
 from neuropod_ope.client.out_of_process import OutOfProcessExecutor
 from neuropod_ope.client.segments import SEGMENT_KINDS
 from neuropod_ope.client.worker import Worker
@@ -35,6 +36,7 @@ from neuropod_ope.supervisor.environ import WorkerEnviron, worker_environ
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_worker.backends import LoadOptions, check_platform
 from neuropod_worker.package import Package, open_package
+from neuropod_worker.shm.waiting import WAITS
 
 _CLOSING_THREADS = 16
 _ONLY_MODEL = 1  # the id of a model that has its worker to itself
@@ -50,6 +52,8 @@ class Runtime:
     ``prerelease``: platforms of which nightlies and other pre-releases count, each as the release that it precedes.
     ``environ_allow``: names or patterns of environment variables that workers get besides the usual ones.
     ``segment``: the kind of shared memory, "posix" or "memfd" (Linux; safe from a worker that truncates it).
+    ``memory_budget``: the most bytes of shared memory that the inputs, the outputs and the allocated arrays of one
+    model may each take; beyond it is SharedMemoryExhausted.
     ``portable``: use the twins of what only Linux has; for testing a port.
     """
 
@@ -64,6 +68,7 @@ class Runtime:
         prerelease: Sequence[str] = (),
         environ_allow: Sequence[str] = (),
         segment: Literal["posix", "memfd"] = "posix",
+        memory_budget: int = 2**36,
         portable: bool = False,
     ) -> None:
         _check_choice("build", build, ("if-missing", "never"))
@@ -82,6 +87,9 @@ class Runtime:
         )
         self._environ_allow = tuple(environ_allow)
         self._segment = "named" if portable and segment == "posix" else segment
+        if memory_budget < 2**20:
+            raise ValueError(f"memory_budget is a number of bytes, at least {2**20}, not {memory_budget!r}")
+        self._memory_budget = memory_budget
         self._portable = portable
         self._loop = SupervisorLoop()
         self._lock = threading.Lock()  # around the sets of models and shared workers
@@ -102,10 +110,12 @@ class Runtime:
         load_custom_ops: bool = True,
         lazy: bool = False,
         timeout: float | None = None,
+        wait: Literal["adaptive", "spin", "block"] = "adaptive",
     ) -> Neuropod:
         """Load a neuropod package, a directory or a zip file. See `load_neuropod`."""
         self._check_open()
         _check_choice("out_of_process", out_of_process, (None, True, False))
+        _check_choice("wait", wait, WAITS)
         _check_gpu(visible_gpu)
         _check_timeout(timeout, out_of_process)
         package, requirement = self._open(path)
@@ -118,11 +128,11 @@ class Runtime:
 
         def make_executor() -> Executor:
             if out_of_process:
-                return self._worker_executor(package, os.fspath(path), requirement, environment, options)
+                return self._worker_executor(package, os.fspath(path), requirement, environment, options, wait)
             return self._in_process_executor(package, requirement, environment, options)
 
-        make_segment = SEGMENT_KINDS[self._segment] if out_of_process else None
-        return self._started(Neuropod(package, make_executor, out_of_process, validate, timeout, make_segment), lazy)
+        memory = self._input_memory(package, out_of_process)
+        return self._started(Neuropod(package, make_executor, out_of_process, validate, timeout, memory), lazy)
 
     def environment(self, path: str | os.PathLike[str]) -> Environment:
         """The environment that a package needs, for `worker`; built if it is missing and policy allows it."""
@@ -137,18 +147,20 @@ class Runtime:
         *,
         name: str = "shared",
         visible_gpu: int | None = 0,
+        wait: Literal["adaptive", "spin", "block"] = "adaptive",
     ) -> SharedWorker:
         """A worker that several models can be loaded into.
 
         ``environment``: what ``environment(path)`` gives for a package, or an existing interpreter. What the models
-        print goes to the logger ``neuropod_ope.model.<name>``.
+        print goes to the logger ``neuropod_ope.model.<name>``. ``wait``: see `load_neuropod`.
         """
         self._check_open()
+        _check_choice("wait", wait, WAITS)
         _check_gpu(visible_gpu)
         if not isinstance(environment, Environment):
             environment = registered_environment(environment, self.policy)
         environ = worker_environ(os.environ, self._environ_allow, visible_gpu)
-        worker = self._worker(environment, environ, name)
+        worker = self._worker(environment, environ, name, wait)
         shared = SharedWorker(worker, self._loop, self._load_shared, visible_gpu, environ.dropped)
         with self._lock:
             self._check_open()
@@ -167,9 +179,13 @@ class Runtime:
         self._check_open()
         _check_timeout(timeout, True)
         package, _ = self._open(path)
-        make_segment = SEGMENT_KINDS[self._segment]
-        model = Neuropod(package, lambda: make_executor(package), True, validate, timeout, make_segment)
+        memory = self._input_memory(package, True)
+        model = Neuropod(package, lambda: make_executor(package), True, validate, timeout, memory)
         return self._started(model, lazy)
+
+    def _input_memory(self, package: Package, out_of_process: bool) -> InputMemory:
+        make_segment = SEGMENT_KINDS[self._segment] if out_of_process else None
+        return InputMemory(package.inputs, make_segment, self._memory_budget)
 
     def _open(self, path: str | os.PathLike[str]) -> tuple[Package, Requirement]:
         package = open_package(path, str(self.policy.cache_dir))
@@ -194,6 +210,7 @@ class Runtime:
         requirement: Requirement,
         environment: str | os.PathLike[str] | None,
         options: LoadOptions,
+        wait: str,
     ) -> Executor:
         found: Environment
         if environment is None:
@@ -201,11 +218,19 @@ class Runtime:
         else:
             found = registered_environment(environment, self.policy)
         environ = worker_environ(os.environ, self._environ_allow, options.visible_gpu)
-        worker = self._worker(found, environ, package.name)
+        worker = self._worker(found, environ, package.name, wait)
         return OutOfProcessExecutor(package, options, worker, _ONLY_MODEL, environ.dropped)
 
-    def _worker(self, environment: Environment, environ: WorkerEnviron, name: str) -> Worker:
-        launch = Launch(environment.python, environment.support, environ.variables, self._segment, self._portable)
+    def _worker(self, environment: Environment, environ: WorkerEnviron, name: str, wait: str) -> Worker:
+        launch = Launch(
+            environment.python,
+            environment.support,
+            environ.variables,
+            self._segment,
+            self._portable,
+            wait,
+            self._memory_budget,
+        )
         return Worker(launch, name, self._loop, logging.getLogger(f"neuropod_ope.model.{name}"))
 
     def _in_process_executor(
@@ -320,6 +345,7 @@ def load_neuropod(
     load_custom_ops: bool = True,
     lazy: bool = False,
     timeout: float | None = None,
+    wait: Literal["adaptive", "spin", "block"] = "adaptive",
 ) -> Neuropod:
     """Load a neuropod package: the path of a directory or of a zip file.
 
@@ -329,6 +355,8 @@ def load_neuropod(
     ``visible_gpu``: index of the one GPU that the model may use, if there is one; ``None`` for the CPU.
     ``validate``: check tensors against the problem definition. ``load_custom_ops``: load the package's own.
     ``lazy``: load the model at ``load()`` or at the first call. ``timeout``: default for each call, in seconds.
+    ``wait``: how caller and worker wait for each other: "adaptive" tries for up to 0.1 ms before it sleeps, "spin"
+    never sleeps and burns a core on each side, "block" sleeps at once.
 
     Raises PackageError, NoMatchingEnvironment, EnvironmentBuildError, LoadError, WorkerDied.
     """
@@ -341,4 +369,5 @@ def load_neuropod(
         load_custom_ops=load_custom_ops,
         lazy=lazy,
         timeout=timeout,
+        wait=wait,
     )

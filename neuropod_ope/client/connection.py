@@ -25,7 +25,7 @@ from neuropod_ope.supervisor.process import WorkerProcess
 from neuropod_ope.supervisor.states import after
 from neuropod_worker.problem.dtypes import dtype_name
 from neuropod_worker.shm import control
-from neuropod_worker.shm.arena import Arena
+from neuropod_worker.shm.arena import arena_over
 from neuropod_worker.shm.frames import ReceivingFrames, SendingFrames, SentFrame, drain
 from neuropod_worker.shm.placed import SharedFile, placed
 from neuropod_worker.shm.waiting import WAIT_SLICE_S, make_wait
@@ -95,7 +95,7 @@ class Connection:
         self._reply_bell = link.reply_bell
         self._requests = control.request_mailbox(link.control, link.polled)
         self._replies = control.reply_mailbox(link.control, link.polled)
-        self._inputs = SendingFrames(Arena(link.request_fd, link.request_memory.size), link.request_memory)
+        self._inputs = SendingFrames(arena_over(link.request_fd, link.request_memory), link.request_memory)
         self._frames = ReceivingFrames(link.reply_memory)
         self._outputs = OutputReader(SharedFile(link.reply_fd, link.reply_memory))
         self._lock = threading.Lock()  # around the request mailbox, its bell, the input frames and the calls

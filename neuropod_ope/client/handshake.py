@@ -26,13 +26,13 @@ from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.wire import messages as m
 from neuropod_worker.wire.conversation import CONNECTION, step
 
-ARENA_SIZE = 2**36  # bytes of address space for each direction; memory is taken as it is needed
 _EXIT_S = 1.0  # for a worker that closed its socket to finish exiting by itself
 
 
 class Launch(NamedTuple):
     """How to start a worker. ``segment`` is a key of SEGMENT_KINDS; ``portable`` chooses the twins of what only
-    Linux has (doorbell, lifeline, death watch); ``wait`` is one of `shm.waiting.WAITS`, for both sides."""
+    Linux has (doorbell, lifeline, death watch); ``wait`` is one of `shm.waiting.WAITS`, for both sides.
+    ``arena_size``: bytes of address space for each direction; memory is taken as it is needed."""
 
     python: Path
     support: tuple[Path, ...]
@@ -40,6 +40,7 @@ class Launch(NamedTuple):
     segment: str = "posix"
     portable: bool = False
     wait: str = "adaptive"
+    arena_size: int = 2**36
 
 
 class Memory(NamedTuple):
@@ -98,7 +99,7 @@ def connect(
             incarnation,
             "pipe" if launch.portable else "semaphore",
             "thread" if launch.portable else "signal",
-            ARENA_SIZE,
+            launch.arena_size,
             libc_name(),
             launch.wait,
         )
@@ -131,7 +132,7 @@ def _make_memory(launch: Launch, always: contextlib.ExitStack, undo: contextlib.
     try:
         control_fd = segment(control.CONTROL_SIZE)
         reserve_pages(control_fd, 0, control.CONTROL_SIZE)
-        descriptors = (control_fd, segment(ARENA_SIZE), segment(ARENA_SIZE))
+        descriptors = (control_fd, segment(launch.arena_size), segment(launch.arena_size))
         page = Mapping(control_fd, control.CONTROL_SIZE)
         control.write_header(page)
         pipes: tuple[int, ...] = ()
@@ -145,7 +146,7 @@ def _make_memory(launch: Launch, always: contextlib.ExitStack, undo: contextlib.
             reply_bell = SemaphoreDoorbell(page, control.REPLY_BELL, create=True)
         undo.callback(request_bell.close)
         undo.callback(reply_bell.close)
-        request_arena, reply_arena = (Mapping(fd, ARENA_SIZE) for fd in descriptors[1:])
+        request_arena, reply_arena = (Mapping(fd, launch.arena_size) for fd in descriptors[1:])
         return Memory(page, request_arena, reply_arena, descriptors, request_bell, reply_bell, pipes)
     except OSError as error:
         raise SharedMemoryExhausted(

@@ -16,23 +16,22 @@ from neuropod_ope.errors import SpecError
 from neuropod_worker.problem.checks import check_inputs
 from neuropod_worker.problem.dtypes import numpy_dtype
 from neuropod_worker.problem.specs import TensorSpec
-from neuropod_worker.shm.arena import Arena
+from neuropod_worker.shm.arena import Arena, arena_over
 from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.shm.placed import Owner, SharedFile, owned_bytes
-
-_SIZE = 2**36  # bytes of address space; memory is taken as it is needed
 
 
 class InputMemory:
     """Makes the arrays of `Neuropod.allocate` and `Neuropod.wrap`. Thread-safe.
 
-    One segment serves all workers of a model and outlives them. ``make_segment`` is None for a model in this process,
-    whose inputs are ordinary arrays.
+    One segment serves all workers of a model and outlives them. ``size`` is its budget in bytes. ``make_segment`` is
+    None for a model in this process, whose inputs are ordinary arrays.
     """
 
-    def __init__(self, specs: Sequence[TensorSpec], make_segment: Callable[[int], int] | None) -> None:
+    def __init__(self, specs: Sequence[TensorSpec], make_segment: Callable[[int], int] | None, size: int) -> None:
         self._specs = {spec.name: spec for spec in specs}
         self._make_segment = make_segment
+        self._size = size
         self._lock = threading.Lock()
         self._file: SharedFile | None = None
         self._arena: Arena | None = None
@@ -86,9 +85,9 @@ class InputMemory:
         assert self._make_segment is not None
         with self._lock:
             if self._file is None:
-                fd = self._make_segment(_SIZE)
-                self._file = SharedFile(fd, Mapping(fd, _SIZE))
-                self._arena = Arena(fd, _SIZE)
+                fd = self._make_segment(self._size)
+                self._file = SharedFile(fd, Mapping(fd, self._size))
+                self._arena = arena_over(fd, self._file.mapping)
             assert self._arena is not None
             self._free_blocks()
             block = self._arena.allocate(nbytes)

@@ -12,6 +12,7 @@ import tempfile
 import numpy as np
 import pytest
 from left_behind import descriptors
+from loaders import Loader
 
 from neuropod_ope import SharedMemoryExhausted, SpecError, WorkerDied
 from neuropod_ope.client.executor import Request
@@ -328,3 +329,25 @@ def test_more_than_there_is_cannot_be_allocated(load_out_of_process):
     with pytest.raises(SharedMemoryExhausted, match="more bytes"):
         model.allocate("x", (2**40,))
     assert model.infer({"x": model.allocate("x", (10,))[:0]})["sum"] == 0
+
+
+def test_a_budget_bounds_each_direction_and_the_model_works_on(tmp_path):
+    loader = Loader(tmp_path, out_of_process=True, memory_budget=2**20)
+    grows = "import numpy as np\ndef load(d):\n    return lambda x: {'x': np.tile(x, 3)}\n"
+    with loader.runtime:
+        model = loader(grows, ANY, ANY)
+        small = np.ones(1000, np.float32)
+        for too_much in (300_000, 150_000):  # as an input, as an output
+            with pytest.raises(SharedMemoryExhausted, match="budget of 1048576 bytes"):
+                model.infer({"x": np.ones(too_much, np.float32)})
+            assert model.infer({"x": small})["x"].sum() == 3000
+        with pytest.raises(SharedMemoryExhausted, match="budget of 1048576 bytes"):
+            model.allocate("x", (300_000,))
+        assert model.infer({"x": model.allocate_like("x", small)})["x"].shape == (3000,)
+
+
+@pytest.mark.parametrize("wait", ["adaptive", "spin", "block"])
+def test_calls_are_answered_however_both_sides_wait(load, wait):
+    model = load(ECHO, ANY, ANY, wait=wait)
+    for number in range(100):
+        assert model.infer({"x": [number]})["x"] == number

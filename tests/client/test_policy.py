@@ -11,6 +11,7 @@ from neuropod_ope import HandleClosed, Runtime
         ({"build": "Never"}, ValueError, "build must be one of 'if-missing', 'never', not 'Never'"),
         ({"build": False}, ValueError, "build must be one of"),
         ({"segment": "file"}, ValueError, "segment must be one of"),
+        ({"memory_budget": 1000}, ValueError, "memory_budget is a number of bytes, at least 1048576, not 1000"),
         ({"environ_allow": "MODEL_*"}, TypeError, "environ_allow must be a list"),
         ({"allow_source": "numpy"}, TypeError, "allow_source must be a list"),
     ],
@@ -28,6 +29,7 @@ def test_a_policy_that_is_none_is_refused(policy, error, says):
         ({"timeout": "3"}, "timeout='3'"),
         ({"timeout": 0}, "timeout=0"),
         ({"timeout": 1, "out_of_process": False}, "needs a model that runs out of process"),
+        ({"wait": "poll"}, "wait must be one of 'adaptive', 'spin', 'block', not 'poll'"),
         ({"out_of_process": "yes"}, "out_of_process must be one of None, True, False, not 'yes'"),
     ],
 )

@@ -1,10 +1,12 @@
 import errno
+import os
 import pickle
 import random
 
 import pytest
 
-from neuropod_worker.shm.arena import ALIGNMENT, PAGE, Arena, SharedMemoryExhausted
+from neuropod_worker.shm.arena import ALIGNMENT, PAGE, Arena, SharedMemoryExhausted, arena_over
+from neuropod_worker.shm.mapping import Mapping, huge_pages_offered
 
 SIZE = 2**30
 
@@ -87,10 +89,10 @@ def test_a_full_shared_memory_is_an_error_with_sizes_and_the_arena_goes_on():
     assert arena_.allocate(10_000_000) > kept
 
 
-def test_the_virtual_size_is_a_limit_too():
+def test_the_size_is_a_budget():
     arena_ = arena(size=2**20)
     arena_.allocate(2**19)
-    with pytest.raises(SharedMemoryExhausted, match="full virtual size"):
+    with pytest.raises(SharedMemoryExhausted, match="budget of 1048576 bytes is used up"):
         arena_.allocate(2**20)
     arena_.allocate(2**19)
 
@@ -143,3 +145,28 @@ def test_memory_that_was_given_back_and_cannot_be_had_again_is_an_error_and_the_
         arena_.allocate(500_000)
     pages.full = False
     assert arena_.allocate(1_000_000) == 0
+
+
+@pytest.mark.parametrize("huge", [False, True])
+def test_blocks_are_backed_by_memory_before_they_are_touched(make_segment, huge):
+    fd = make_segment(SIZE)
+    arena_ = arena_over(fd, Mapping(fd, SIZE), huge)
+    blocks = [arena_.allocate(3_000_000) for _ in range(3)]
+    assert os.fstat(fd).st_blocks * 512 >= 9_000_000
+    for block in blocks:
+        arena_.free(block)
+    arena_.trim()
+    assert os.fstat(fd).st_blocks * 512 < 2**21
+    arena_.allocate(3_000_000)
+    assert os.fstat(fd).st_blocks * 512 >= 3_000_000
+
+
+def test_huge_pages_are_asked_for_where_the_system_offers_them(tmp_path):
+    setting = tmp_path / "shmem_enabled"
+    for text, offered in (
+        ("always within_size [advise] never deny force", True),
+        ("always advise [never] deny", False),
+    ):
+        setting.write_text(text)
+        assert huge_pages_offered(str(setting)) is offered
+    assert not huge_pages_offered(str(tmp_path / "absent"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuropod_worker.errors import SpecError
-from neuropod_worker.shm.arena import Arena
+from neuropod_worker.shm.arena import arena_over
 from neuropod_worker.shm.frames import NUMERIC, ReceivingFrames, SendingFrames, drain
 from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.shm.strings import decode_strings, encode_strings
@@ -17,8 +17,9 @@ SIZE = 2**30
 @pytest.fixture
 def sides(make_segment):
     fd = make_segment(SIZE)
-    arena = Arena(fd, SIZE)
-    return SendingFrames(arena, Mapping(fd, SIZE)), ReceivingFrames(Mapping(fd, SIZE)), arena
+    mapping = Mapping(fd, SIZE)
+    arena = arena_over(fd, mapping)
+    return SendingFrames(arena, mapping), ReceivingFrames(Mapping(fd, SIZE)), arena
 
 
 def key_of(arrays):

@@ -20,8 +20,8 @@ from neuropod_worker.backends.backend import load_error
 from neuropod_worker.failure import failure_of
 from neuropod_worker.outputs import place_outputs_with
 from neuropod_worker.package import read_package
-from neuropod_worker.shm import arena, channel, control
-from neuropod_worker.shm.arena import Arena, SharedMemoryExhausted
+from neuropod_worker.shm import channel, control
+from neuropod_worker.shm.arena import PAGE, SharedMemoryExhausted, arena_over
 from neuropod_worker.shm.doorbell import DOORBELLS, PipeDoorbell, SemaphoreDoorbell
 from neuropod_worker.shm.frames import ReceivedFrame, ReceivingFrames, SendingFrames, drain
 from neuropod_worker.shm.libc import libc_name
@@ -105,7 +105,7 @@ class Server:
         self._inputs = ReceivingFrames(Mapping(descriptors["request arena"], hello.arena_size), self._find_file)
         reply_fd = descriptors["reply arena"]
         reply_file = SharedFile(reply_fd, reply_memory)
-        self._outputs = SendingFrames(Arena(reply_fd, hello.arena_size), reply_memory, reply_file)
+        self._outputs = SendingFrames(arena_over(reply_fd, reply_memory), reply_memory, reply_file)
         place_outputs_with(self._outputs.place)
         self._models: Dict[int, LoadedModel] = {}
         self._states: Dict[int, str] = {}
@@ -173,7 +173,7 @@ class Server:
     def _touch(self, message: m.Announce) -> None:
         """Have the kernel map an announced input, which is most of what the first look at it costs."""
         for tensor in message.tensors or ():
-            self._inputs.view(tensor).reshape(-1).view(np.uint8)[:: arena.PAGE].any()
+            self._inputs.view(tensor).reshape(-1).view(np.uint8)[::PAGE].any()
 
     def _cancel(self, request: int) -> None:
         for entry in self._queue:

@@ -10,10 +10,11 @@ import ctypes
 import errno
 import mmap
 import os
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional
 
 from neuropod_worker.errors import NeuropodError
 from neuropod_worker.shm.libc import releasing_gil
+from neuropod_worker.shm.mapping import Mapping, huge_pages_offered
 
 ALIGNMENT = 64  # bytes: a cache line, and what vector instructions want
 PAGE = mmap.PAGESIZE
@@ -53,7 +54,7 @@ class Arena:
         self,
         fd: int,
         size: int,
-        reserve: Callable[[int, int, int], None] = reserve_pages,
+        reserve: Callable[[int, int, int], None],
         give_back: Callable[[int, int, int], bool] = return_pages,
     ) -> None:
         self._fd = fd
@@ -157,7 +158,7 @@ class Arena:
         step = min(max(-(-missing // PAGE) * PAGE, _GROWTH), self._size - self._committed)
         try:
             if step < missing:
-                raise OSError(errno.ENOSPC, "the segment is at its full virtual size")
+                raise OSError(errno.ENOSPC, "its budget of {} bytes is used up".format(self._size))
             self._reserve(self._fd, self._committed, step)
         except OSError as error:
             raise self._exhausted(size, missing, error) from None
@@ -165,3 +166,15 @@ class Arena:
             self._forget_extent(start)
         self._committed += step
         return start, self._committed - start
+
+
+def arena_over(fd: int, mapping: Mapping, huge: Optional[bool] = None) -> Arena:
+    """An arena over the whole of a mapped segment, with ``huge`` pages: where the system offers them, unless told."""
+    if not (huge_pages_offered() if huge is None else huge):
+        return Arena(fd, mapping.size, reserve_pages)
+
+    def reserve(fd: int, offset: int, size: int) -> None:
+        if not mapping.populate_huge(offset, size):
+            reserve_pages(fd, offset, size)  # what is missing, or the error
+
+    return Arena(fd, mapping.size, reserve)
