@@ -15,7 +15,7 @@ sys.path.insert(0, str(DOCS.parent / "tests" / "wire"))
 
 from messages_for_tests import EXAMPLES  # noqa: E402 - lies beside the tests that use it
 
-from neuropod_ope.supervisor.states import STATES  # noqa: E402
+from neuropod_ope.supervisor.states import MODEL, WORKER  # noqa: E402
 from neuropod_worker.shm import control  # noqa: E402
 from neuropod_worker.wire import conversation  # noqa: E402
 from neuropod_worker.wire import messages as m  # noqa: E402
@@ -108,18 +108,26 @@ def generated() -> dict[Path, str]:
         "repeated": repeated_table(),
         "layout": layout_table(),
         "numbers": numbers(),
-        "worker": state_diagram(STATES),
+        "worker": state_diagram(WORKER),
         **{name: state_diagram(table) for name, table in conversation.TABLES},
     }
-    protocol = DOCS / "protocol.md"
-    text = protocol.read_text(encoding="utf-8")
+    return {
+        DOCS / "protocol.md": filled(DOCS / "protocol.md", sections),
+        DOCS / "supervision.md": filled(DOCS / "supervision.md", {"model states": state_diagram(MODEL)}),
+        DOCS / "protocol-vectors.json": vectors(),
+    }
+
+
+def filled(path: Path, sections: dict[str, str]) -> str:
+    """The text of a document with its generated sections as they should be."""
+    text = path.read_text(encoding="utf-8")
     for name, content in sections.items():
         start, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
         pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
         if not pattern.search(text):
-            sys.exit(f"{protocol} has no place for {name}: {start} ... {end}")
+            sys.exit(f"{path} has no place for {name}: {start} ... {end}")
         text = pattern.sub(lambda _, c=content, s=start, e=end: f"{s}\n{c}\n{e}", text)
-    return {protocol: text, DOCS / "protocol-vectors.json": vectors()}
+    return text
 
 
 def main() -> int:

@@ -25,6 +25,8 @@ from neuropod_ope.errors import (
 from neuropod_ope.model import Neuropod
 from neuropod_ope.runtime import Runtime, load_neuropod
 from neuropod_ope.shared_worker import SharedWorker
+from neuropod_ope.supervisor.events import Event
+from neuropod_ope.supervisor.restart import RestartPolicy
 from neuropod_worker.packagers import (
     create_python_neuropod,
     create_pytorch_neuropod,
@@ -37,6 +39,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "EnvironmentBuildError",
+    "Event",
     "HandleClosed",
     "InferTimeout",
     "LoadError",
@@ -47,6 +50,7 @@ __all__ = [
     "PackageError",
     "ProtocolViolation",
     "QueueFull",
+    "RestartPolicy",
     "Runtime",
     "SharedMemoryExhausted",
     "SharedWorker",

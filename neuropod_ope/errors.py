@@ -43,7 +43,7 @@ class ModelError(NeuropodError):
 
 
 class WorkerDied(NeuropodError):
-    """The worker process ended while it was needed. The next call starts a fresh one.
+    """The worker process ended while it was needed. A fresh one replaces it.
 
     ``signal`` is the number of the signal that killed it, ``exit_code`` its exit status; both are ``None``
     where the host reaped our child and the status is unknown. ``stderr`` holds its last lines.

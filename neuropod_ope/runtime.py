@@ -17,7 +17,9 @@ from neuropod_ope.client.handshake import Launch
 from neuropod_ope.client.in_process import InProcessExecutor
 from neuropod_ope.client.memory import InputMemory
 from neuropod_ope.client.out_of_process import OutOfProcessExecutor
+from neuropod_ope.client.seat import SharedProcess
 from neuropod_ope.client.segments import SEGMENT_KINDS
+from neuropod_ope.client.supervision import Supervision
 from neuropod_ope.client.worker import Worker
 from neuropod_ope.environment import (
     Environment,
@@ -33,7 +35,9 @@ from neuropod_ope.errors import HandleClosed
 from neuropod_ope.model import Neuropod
 from neuropod_ope.shared_worker import SharedWorker
 from neuropod_ope.supervisor.environ import WorkerEnviron, worker_environ
+from neuropod_ope.supervisor.events import Event
 from neuropod_ope.supervisor.loop import SupervisorLoop
+from neuropod_ope.supervisor.restart import RestartPolicy
 from neuropod_worker.backends import LoadOptions, check_platform
 from neuropod_worker.package import Package, open_package
 from neuropod_worker.shm.waiting import WAITS
@@ -111,6 +115,10 @@ class Runtime:
         lazy: bool = False,
         timeout: float | None = None,
         wait: Literal["adaptive", "spin", "block"] = "adaptive",
+        load_timeout: float | None = None,
+        restart: RestartPolicy | None = None,
+        retries: int = 0,
+        on_event: Callable[[Event], None] | None = None,
     ) -> Neuropod:
         """Load a neuropod package, a directory or a zip file. See `load_neuropod`."""
         self._check_open()
@@ -118,17 +126,23 @@ class Runtime:
         _check_choice("wait", wait, WAITS)
         _check_gpu(visible_gpu)
         _check_timeout(timeout, out_of_process)
+        supervision = Supervision(restart or RestartPolicy(), on_event, retries, load_timeout)
+        supervised = supervision != Supervision()
+        if supervised and out_of_process is False:
+            raise ValueError("restart, retries, on_event and load_timeout need a model that runs out of process")
         package, requirement = self._open(path)
         if environment is None:  # else that one may know platforms which are unknown here
             check_platform(package)
         if out_of_process is None:
-            must_leave = environment is not None or timeout is not None
+            must_leave = environment is not None or timeout is not None or supervised
             out_of_process = must_leave or satisfied_by_this_interpreter(requirement) is not None
         options = LoadOptions(visible_gpu, load_custom_ops, validate)
 
         def make_executor() -> Executor:
             if out_of_process:
-                return self._worker_executor(package, os.fspath(path), requirement, environment, options, wait)
+                return self._worker_executor(
+                    package, os.fspath(path), requirement, environment, options, wait, supervision
+                )
             return self._in_process_executor(package, requirement, environment, options)
 
         memory = self._input_memory(package, out_of_process)
@@ -148,20 +162,25 @@ class Runtime:
         name: str = "shared",
         visible_gpu: int | None = 0,
         wait: Literal["adaptive", "spin", "block"] = "adaptive",
+        restart: RestartPolicy | None = None,
     ) -> SharedWorker:
         """A worker that several models can be loaded into.
 
         ``environment``: what ``environment(path)`` gives for a package, or an existing interpreter. What the models
-        print goes to the logger ``neuropod_ope.model.<name>``. ``wait``: see `load_neuropod`.
+        print goes to the logger ``neuropod_ope.model.<name>``. ``wait``: see `load_neuropod`. ``restart`` is each
+        model's policy, without standby.
         """
         self._check_open()
         _check_choice("wait", wait, WAITS)
         _check_gpu(visible_gpu)
+        supervision = Supervision(restart or RestartPolicy())
+        if supervision.restart.standby:
+            raise ValueError("a worker that several models share has no standby: load the model into one of its own")
         if not isinstance(environment, Environment):
             environment = registered_environment(environment, self.policy)
         environ = worker_environ(os.environ, self._environ_allow, visible_gpu)
-        worker = self._worker(environment, environ, name, wait)
-        shared = SharedWorker(worker, self._loop, self._load_shared, visible_gpu, environ.dropped)
+        process = SharedProcess(self._worker(environment, environ, name, wait))
+        shared = SharedWorker(process, self._loop, self._load_shared, visible_gpu, environ.dropped, supervision)
         with self._lock:
             self._check_open()
             self._shared_workers.add(shared)
@@ -211,6 +230,7 @@ class Runtime:
         environment: str | os.PathLike[str] | None,
         options: LoadOptions,
         wait: str,
+        supervision: Supervision,
     ) -> Executor:
         found: Environment
         if environment is None:
@@ -219,7 +239,7 @@ class Runtime:
             found = registered_environment(environment, self.policy)
         environ = worker_environ(os.environ, self._environ_allow, options.visible_gpu)
         worker = self._worker(found, environ, package.name, wait)
-        return OutOfProcessExecutor(package, options, worker, _ONLY_MODEL, environ.dropped)
+        return OutOfProcessExecutor(package, options, worker, _ONLY_MODEL, environ.dropped, self._loop, supervision)
 
     def _worker(self, environment: Environment, environ: WorkerEnviron, name: str, wait: str) -> Worker:
         launch = Launch(
@@ -346,6 +366,10 @@ def load_neuropod(
     lazy: bool = False,
     timeout: float | None = None,
     wait: Literal["adaptive", "spin", "block"] = "adaptive",
+    load_timeout: float | None = None,
+    restart: RestartPolicy | None = None,
+    retries: int = 0,
+    on_event: Callable[[Event], None] | None = None,
 ) -> Neuropod:
     """Load a neuropod package: the path of a directory or of a zip file.
 
@@ -354,9 +378,15 @@ def load_neuropod(
     ``environment``: an interpreter to run the worker with, in place of one that is found or built.
     ``visible_gpu``: index of the one GPU that the model may use, if there is one; ``None`` for the CPU.
     ``validate``: check tensors against the problem definition. ``load_custom_ops``: load the package's own.
-    ``lazy``: load the model at ``load()`` or at the first call. ``timeout``: default for each call, in seconds.
+    ``lazy``: load the model at ``load()`` or at the first call.
     ``wait``: how caller and worker wait for each other: "adaptive" tries for up to 0.1 ms before it sleeps, "spin"
     never sleeps and burns a core on each side, "block" sleeps at once.
+
+    These need a worker, so a model that is given one of them runs in one:
+    ``timeout``: default for each call, in seconds. ``load_timeout``: for each start of a worker with its load.
+    ``restart``: when a worker that died is replaced, and whether spare ones are kept. ``retries``: so many times a
+    call whose worker died while it ran is made again, on a copy of the inputs that is made beforehand; for models
+    that do the same for the same inputs. ``on_event``: called with each `Event` in a thread of its own.
 
     Raises PackageError, NoMatchingEnvironment, EnvironmentBuildError, LoadError, WorkerDied.
     """
@@ -370,4 +400,8 @@ def load_neuropod(
         lazy=lazy,
         timeout=timeout,
         wait=wait,
+        load_timeout=load_timeout,
+        restart=restart,
+        retries=retries,
+        on_event=on_event,
     )

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from neuropod_ope.client.executor import Executor
 from neuropod_ope.client.out_of_process import OutOfProcessExecutor
-from neuropod_ope.client.seat import Seat
-from neuropod_ope.client.worker import Worker
+from neuropod_ope.client.seat import Seat, SharedProcess
+from neuropod_ope.client.supervision import Supervision
 from neuropod_ope.errors import HandleClosed
 from neuropod_ope.model import Neuropod
 from neuropod_ope.supervisor.loop import SupervisorLoop
@@ -38,27 +38,29 @@ class SharedWorker:
     """Models that run in one process, each behind a handle of its own. Made by `Runtime.worker`.
 
     They share its memory, its framework and its GIL, and are called one after the other. A load that fails does not
-    disturb the others. When the process dies, the call that it ran fails, and each model is loaded into the fresh one
-    at its next call. Closing a model unloads it; closing this closes all of them and ends the process.
+    disturb the others. When the process dies, the call that it ran fails, and each model is loaded into a fresh one.
+    Closing a model unloads it; closing this closes all of them and ends the process.
     """
 
     def __init__(
         self,
-        worker: Worker,
+        process: SharedProcess,
         loop: SupervisorLoop,
         open_model: OpenModel,
         visible_gpu: int | None,
         dropped: frozenset[str],
+        supervision: Supervision,
     ) -> None:
-        self._worker = worker
+        self._process = process
         self._loop = loop
         self._open_model = open_model
         self._visible_gpu = visible_gpu
         self._dropped = dropped
+        self._supervision = supervision
         self._ids = itertools.count(1)
         self._models: weakref.WeakSet[Neuropod] = weakref.WeakSet()
         self._owner = os.getpid()
-        weakref.finalize(self, worker.abandon).atexit = False
+        weakref.finalize(self, process.abandon).atexit = False
 
     def load(
         self,
@@ -70,13 +72,14 @@ class SharedWorker:
         timeout: float | None = None,
     ) -> Neuropod:
         """Load a package into this worker. See `load_neuropod`."""
-        if self._worker.closed:
+        if self._process.closed:
             raise HandleClosed("this worker is closed: make another one")
         options = LoadOptions(self._visible_gpu, load_custom_ops, validate)
 
         def make_executor(package: Package) -> Executor:
             model = next(self._ids)
-            return OutOfProcessExecutor(package, options, Seat(self._worker, model, self._loop), model, self._dropped)
+            seat = Seat(self._process, model, self._loop)
+            return OutOfProcessExecutor(package, options, seat, model, self._dropped, self._loop, self._supervision)
 
         model = self._open_model(path, make_executor, validate=validate, lazy=lazy, timeout=timeout)
         self._models.add(model)
@@ -88,7 +91,7 @@ class SharedWorker:
             return
         for model in list(self._models):
             model.close()
-        self._worker.close()
+        self._process.close()
 
     def __enter__(self) -> SharedWorker:
         return self
@@ -99,8 +102,8 @@ class SharedWorker:
         self.close()
 
     def __repr__(self) -> str:
-        info = self._worker.info("")
-        state = (
-            "closed" if self._worker.closed else "no worker yet" if info is None else f"pid={info.pid} {info.state}"
-        )
+        latest = self._process.latest
+        state = "no worker yet" if latest is None else f"pid={latest.process.pid} {latest.state}"
+        if self._process.closed:
+            state = "closed"
         return f"<SharedWorker {state}, {len(self._models)} models>"

@@ -22,7 +22,7 @@ from neuropod_ope.errors import HandleClosed, ProtocolViolation, QueueFull
 from neuropod_ope.supervisor.diagnosis import Death
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_ope.supervisor.process import WorkerProcess
-from neuropod_ope.supervisor.states import after
+from neuropod_ope.supervisor.states import WORKER, after
 from neuropod_worker.problem.dtypes import dtype_name
 from neuropod_worker.shm import control
 from neuropod_worker.shm.arena import arena_over
@@ -83,6 +83,8 @@ class Connection:
         self.incarnation = next(_incarnations)
         self.state = "starting"
         self.ended: Ended | None = None
+        self.fruitful = False  # whether it has answered a call
+        self.on_death: list[Callable[[Connection], None]] = []  # called once, in the supervisor's thread
         self._death: Death | None = None
         self._receiver: ReceiverRole | None = None
         link = connect(launch, self.incarnation, model, loop, logger, self._on_death, deadline, started)
@@ -106,7 +108,7 @@ class Connection:
         self._last_request = 0
         self._loaded: set[int] = set()  # models
         self._closed_models: set[int] = set()  # which takes no more calls; unloaded once they are loaded
-        self.state = after(self.state, "welcomed")
+        self.state = after(WORKER, self.state, "welcomed")
         self._receiver = ReceiverRole(self._receive, WAIT_SLICE_S)
         if self._death is not None:  # between the handshake and here
             self._receiver.poke()
@@ -314,6 +316,9 @@ class Connection:
             self._frames.retire(reply.retired)
         if type(reply) is m.Result:
             call.outputs = self._outputs.read(self._frames.frame(reply.frame, reply.tensors))
+            self.fruitful = True
+        elif type(reply) is m.Failed and call.state != "loading":
+            self.fruitful = True
         call.reply = reply
         with self._lock:
             if reply.released:
@@ -345,15 +350,19 @@ class Connection:
         if self._receiver is not None:
             self._reply_bell.ring()  # whoever receives wakes up and settles; if nobody does, we do
             self._receiver.poke()
+        listeners, self.on_death = self.on_death, []  # a cycle less
+        for listener in listeners:
+            listener(self)
 
     def _settle(self) -> None:
         """The worker is gone and its last words have been read: nothing more will come."""
         with self._lock:
             if self.state == "dead":
                 return
-            self.state = after(self.state, "died")
+            self.state = after(WORKER, self.state, "died")
             violation = self.ended.violation if self.ended is not None else None
-            self.ended = Ended(self._death, violation, self.stats().request)
+            request = self.stats().request
+            self.ended = Ended(self._death, violation, request if request in self._calls else 0)
             for call in list(self._calls.values()):
                 self._finish(call, "done")
             self._inputs.end()
@@ -364,6 +373,16 @@ class Connection:
             # Nobody asks for these any more; what outputs still refer to stays. Not left to the garbage collector,
             # which would find this connection in a cycle whenever it likes.
             del self._inputs, self._frames, self._outputs
+
+    @property
+    def live(self) -> bool:
+        """Whether it takes requests. Whoever receives may not have settled a death that is known already."""
+        return self.ended is None and self._death is None
+
+    @property
+    def death(self) -> Death | None:
+        """How the process ended, once it has."""
+        return self._death
 
     def stats(self) -> control.Stats:
         """What the worker is doing and has done."""
@@ -376,6 +395,11 @@ class Connection:
         request = self.stats().request
         return request if request in self._calls else 0
 
+    def was_busy_with(self) -> int:
+        """The same after its death, also while whoever receives has not settled that yet."""
+        ended = self.ended
+        return self.busy_with() if ended is None or ended.death is None else ended.running
+
     def close(self, grace_s: float) -> None:
         """End the worker: Shutdown and ``grace_s`` seconds if it is idle, SIGKILL otherwise. Wait for its end."""
         idle = False
@@ -383,7 +407,7 @@ class Connection:
             self._receiver.poke()  # an answer that nobody waited for, of an unloaded model
         with self._lock:
             if self.state == "ready":
-                self.state = after(self.state, "closed")
+                self.state = after(WORKER, self.state, "closed")
                 idle = self.ended is None and not self._calls and not self._requests.full
                 if idle:
                     self._put(m.Shutdown(self.incarnation, 0, 0, 0, (), ()))

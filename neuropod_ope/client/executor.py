@@ -10,8 +10,8 @@ Signature = tuple[Any, ...]  # name, dtype and shape of each tensor, flat: what 
 
 
 class WorkerInfo(NamedTuple):
-    """One worker of a model. ``state`` is one of `supervisor.states.STATES`; ``restarts`` counts fresh workers
-    after the first."""
+    """One worker of a model. ``state`` is one of `supervisor.states.WORKER`, or "standby"; ``restarts`` counts
+    fresh workers after the first."""
 
     pid: int
     state: str

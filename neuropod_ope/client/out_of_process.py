@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from neuropod_ope.client.connection import Call, Connection
 from neuropod_ope.client.executor import Request, WorkerInfo
 from neuropod_ope.client.failures import error_from
+from neuropod_ope.client.supervised import SupervisedModel
+from neuropod_ope.client.supervision import Supervision
 from neuropod_ope.client.worker import Serving
 from neuropod_ope.errors import HandleClosed, InferTimeout, LoadError, NeuropodError, QueueFull
 from neuropod_ope.supervisor.diagnosis import worker_died
+from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_worker.backends import LoadOptions
 from neuropod_worker.failure import Failure
 from neuropod_worker.package import Package
@@ -32,7 +34,7 @@ class _Submitted(NamedTuple):
 
     def result(self, deadline: float | None) -> dict[str, np.ndarray]:
         executor, connection, call, request = self
-        attempt = 0
+        attempt = replays = 0
         while True:
             if not connection.wait(call, deadline):
                 executor.give_up(connection, call)
@@ -42,8 +44,11 @@ class _Submitted(NamedTuple):
             # The stats page names what the worker was busy with. Whatever else it has not answered, it has not
             # begun, so it is safe to hand that to a fresh worker.
             ended = connection.ended
-            begun = call.reply is not None or ended is None or ended.running == call.request
-            if begun or self.executor.closed or attempt == _MOST_ATTEMPTS:
+            if call.reply is not None or executor.closed or (ended is not None and ended.violation is not None):
+                raise executor.failed(connection, call, "it ran a call")
+            if ended is None or ended.running == call.request:
+                replays += 1
+            if replays > executor.retries or attempt - replays >= _MOST_ATTEMPTS:
                 raise executor.failed(connection, call, "it ran a call")
             connection, call = executor.send(request, deadline, attempt)
 
@@ -52,58 +57,60 @@ class OutOfProcessExecutor:
     """Implements Executor: one model in one worker. ``dropped`` names environment variables that it lacks."""
 
     def __init__(
-        self, package: Package, options: LoadOptions, worker: Serving, model: int, dropped: frozenset[str]
+        self,
+        package: Package,
+        options: LoadOptions,
+        worker: Serving,
+        model: int,
+        dropped: frozenset[str],
+        loop: SupervisorLoop,
+        supervision: Supervision,
     ) -> None:
         self._package = package
         self._options = options
         self._worker = worker
         self._model = model
         self._dropped = dropped
-        # An RLock knows its owner: an interrupt can fall between taking it and noting that it was taken.
-        self._loading: Any = threading.RLock()
-        self._connection: Connection | None = None  # in which the model is loaded
-        self._platform_version = ""
+        self.retries = supervision.retries
+        self._supervised = SupervisedModel(package.name, worker, self._load, loop, supervision)
+        self._unanswered: tuple[Connection, Call] | None = None  # a load that was not answered in time
 
     @property
     def closed(self) -> bool:
         return self._worker.closed
 
     def load(self, deadline: float | None) -> None:
-        self._ready(deadline)
+        latest = self._supervised.latest
+        if latest is None or not latest.live:
+            self._supervised.load(deadline)
 
     def _ready(self, deadline: float | None) -> Connection:
-        connection = self._connection
-        if connection is not None and connection.ended is None:
-            return connection
-        seconds = -1.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
-        try:
-            if not self._loading.acquire(timeout=seconds):
-                raise InferTimeout(f"model {self._package.name!r} is still being loaded", self._package.name)
-            connection = self._connection
-            if connection is None or connection.ended is not None:
-                connection = self._load(deadline)
-            return connection
-        finally:
-            if self._loading._is_owned():
-                self._loading.release()
+        latest = self._supervised.latest
+        if latest is not None and latest.connection.ended is None:
+            return latest.connection
+        return self._supervised.ready(deadline)
 
-    def _load(self, deadline: float | None) -> Connection:
-        connection = self._worker.connection(deadline)
-        call = connection.load(self._model, self._package.path, *self._options[:3])
-        try:
-            in_time = connection.wait(call, deadline)
-        except BaseException:  # an interrupt: half loaded, so the next call begins afresh
-            connection.process.kill("its load was interrupted")
-            raise
-        if not in_time:
+    def _load(self, connection: Connection, deadline: float | None) -> str:
+        """Load the model into a worker; the version of its framework. In a thread of the supervised model's."""
+        call = self._load_call(connection)
+        if not connection.wait(call, deadline):
+            self._unanswered = (connection, call)
             self.give_up(connection, call)
+            self._unanswered = None  # it was, in this moment
         if type(call.reply) is not m.Loaded:
             raise self.failed(connection, call, "it loaded the model")
-        self._platform_version = call.reply.platform_version
-        self._connection = connection
-        return connection
+        return call.reply.platform_version
+
+    def _load_call(self, connection: Connection) -> Call:
+        """A Load, or the one that a shared worker has not come to yet: an id that is loaded is not loaded again."""
+        unanswered, self._unanswered = self._unanswered, None
+        if unanswered is not None and unanswered[0] is connection:
+            return unanswered[1]
+        return connection.load(self._model, self._package.path, *self._options[:3])
 
     def submit(self, request: Request, deadline: float | None) -> _Submitted:
+        if self.retries:  # the model may write into its inputs, and the caller into the originals
+            request = request._replace(inputs={name: array.copy() for name, array in request.inputs.items()})
         return _Submitted(self, *self.send(request, deadline, 0), request)
 
     def send(self, request: Request, deadline: float | None, attempt: int) -> tuple[Connection, Call]:
@@ -166,19 +173,20 @@ class OutOfProcessExecutor:
         return LoadError(str(error) + hint, error.remote_type, error.remote_traceback)
 
     def announce(self, name: str, array: np.ndarray) -> None:
-        if self._connection is not None:
-            self._connection.announce(name, array)
+        latest = self._supervised.latest
+        if latest is not None:
+            latest.connection.announce(name, array)
 
     def free_unused_memory(self) -> None:
-        if self._connection is not None:
-            self._connection.trim()
+        latest = self._supervised.latest
+        if latest is not None:
+            latest.connection.trim()
 
     def workers(self) -> tuple[WorkerInfo, ...]:
-        info = self._worker.info(self._platform_version)
-        return () if info is None else (info,)
+        return self._supervised.workers()
 
     def close(self) -> None:
-        self._worker.close()
+        self._supervised.close()
 
     def abandon(self) -> None:
-        self._worker.abandon()
+        self._supervised.abandon()

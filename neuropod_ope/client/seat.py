@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 from neuropod_ope.client.connection import Connection
-from neuropod_ope.client.executor import WorkerInfo
 from neuropod_ope.client.worker import CLOSE_GRACE_S, Worker
-from neuropod_ope.errors import HandleClosed
+from neuropod_ope.errors import HandleClosed, InferTimeout
 from neuropod_ope.supervisor.loop import SupervisorLoop
 
 
-class Seat:
-    """Closing it unloads its model; the worker and its other models go on. ``model`` is an id that is not reused."""
+class SharedProcess:
+    """The one process at a time that several models are loaded in; whoever asks first after a death starts it."""
 
-    def __init__(self, worker: Worker, model: int, loop: SupervisorLoop) -> None:
+    def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._starting = threading.Lock()
+        self.latest: Connection | None = None
+
+    @property
+    def closed(self) -> bool:
+        return self._worker.closed
+
+    def connection(self, deadline: float | None) -> Connection:
+        seconds = -1.0 if deadline is None else max(deadline - time.monotonic(), 0.0)
+        if not self._starting.acquire(timeout=seconds):
+            raise InferTimeout("the shared worker was not started in time")
+        try:
+            if self.latest is None or not self.latest.live:
+                self.latest = self._worker.connection(deadline)
+            return self.latest
+        finally:
+            self._starting.release()
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def abandon(self) -> None:
+        self._worker.abandon()
+
+
+class Seat:
+    """Implements Serving. Closing it unloads its model; the worker and its other models go on. ``model`` is an id
+    that is not reused."""
+
+    def __init__(self, process: SharedProcess, model: int, loop: SupervisorLoop) -> None:
+        self._process = process
         self._model = model
         self._loop = loop
         self._connection: Connection | None = None  # the last one that was asked for
@@ -21,20 +54,16 @@ class Seat:
 
     @property
     def closed(self) -> bool:
-        return self._closed or self._worker.closed
+        return self._closed or self._process.closed
 
     def connection(self, deadline: float | None) -> Connection:
-        """The worker's live connection, to load the model with."""
         if self._closed:
             raise HandleClosed("the model was closed: load it again")
-        connection = self._worker.connection(deadline)
+        connection = self._process.connection(deadline)
         self._connection = connection
         if self._closed:  # meanwhile, and it saw no connection
             connection.unload(self._model, 0.0)
         return connection
-
-    def info(self, platform_version: str) -> WorkerInfo | None:
-        return self._worker.info(platform_version)
 
     def close(self) -> None:
         """Unload the model. A worker that is busy with another one does it later."""

@@ -72,16 +72,16 @@ def test_a_failed_call_of_one_does_not_disturb_the_others(worker, package, load_
     assert good.infer({"x": [1.0]})["x"] == [2]
 
 
-def test_after_a_death_each_model_is_loaded_again_at_its_next_call(worker, package, load_out_of_process, tmp_path):
+def test_after_a_death_each_model_is_loaded_into_the_fresh_worker(worker, package, load_out_of_process, tmp_path):
     loads = tmp_path / "loads"
     noting = f"open({str(loads)!r}, 'a').write('x')"
     crash = load_out_of_process.package("import os\ndef load(d):\n    return lambda x: os.abort()\n", ANY, ANY)
     one, two, crashing = worker.load(package(2, noting)), worker.load(package(3, noting)), worker.load(crash)
     with pytest.raises(WorkerDied):
         crashing.infer({"x": [1.0]})
-    assert loads.read_text() == "xx"
+    while loads.read_text() != "xxxx":  # without a call of theirs
+        os.sched_yield()
     assert one.infer({"x": [1.0]})["x"] == [2]
-    assert loads.read_text() == "xxx", "the other one comes at its own next call"
     assert two.infer({"x": [1.0]})["x"] == [3]
     assert one.workers == two.workers
     assert one.workers[0].restarts == 1

@@ -1,0 +1,31 @@
+"""How a model that runs out of process is supervised: the options of `load_neuropod`, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from neuropod_ope.supervisor.events import Event
+from neuropod_ope.supervisor.restart import RestartPolicy
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """``restart``: when a worker that died is replaced. ``on_event``: hears of each transition. ``retries``: so many
+    times a call whose worker died while it ran is made again. ``load_timeout``: seconds for a start and a load."""
+
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+    on_event: Callable[[Event], None] | None = None
+    retries: int = 0
+    load_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.restart, RestartPolicy):
+            raise TypeError(f"restart must be a RestartPolicy, not {self.restart!r}")
+        if self.on_event is not None and not callable(self.on_event):
+            raise TypeError(f"on_event must be a function that takes an Event, not {self.on_event!r}")
+        if type(self.retries) is not int or self.retries < 0:
+            raise ValueError(f"retries must be a number, 0 or more, not {self.retries!r}")
+        timeout = self.load_timeout
+        if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout > 0):
+            raise ValueError(f"load_timeout must be a number of seconds above 0, not {timeout!r}")
