@@ -1,6 +1,6 @@
 # Every target sets up what it needs in .venv; `make` alone shows this list.
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-fast lint bench bench-quick docs clean
+.PHONY: help demo quick test test-fast lint sweep bench bench-quick docs clean
 
 # The first Python that is new enough and can make virtualenvs.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do \
@@ -34,6 +34,9 @@ lint: .venv/ready  ## ruff, mypy --strict, and the worker's floor of Python 3.6
 	$(IN_VENV) -m ruff format --check .
 	$(IN_VENV) -m mypy
 	.venv/bin/vermin --quiet --no-tips --violations -t=3.6- workers
+
+sweep: .venv/ready  ## try every minor release of the frameworks and write docs/versions.md: hours, 100 GB through the net
+	PYTHONPATH=tests $(IN_VENV) -m sweep
 
 bench: .venv/ready  ## measure calls beside in-process, the standard library and peers; all suites
 	$(IN_VENV) -m benchmarks

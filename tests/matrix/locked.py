@@ -40,11 +40,14 @@ def packaged(name, folder):
     if framework(name) == "keras":
         header = f"# made with Python {python_of(name)}\n"
         lock = header + (LOCKS / f"{name}.txt").read_text(encoding="utf-8")
-        code = (MODELS / "keras_model.py").read_text(encoding="utf-8")
-        return python_neuropod(folder, {"main.py": code}, model_name="affine", requirements=lock, **SPECS)
+        return keras_package(folder, requirements=lock)
+    return packaged_by(locked_environment(name), SCRIPTS[framework(name)], folder)
+
+
+def packaged_by(python, script, folder):
     path = str(folder / "packaged.neuropod")
     run = subprocess.run(
-        [locked_environment(name), MODELS / SCRIPTS[framework(name)], path],
+        [python, MODELS / script, path],
         env={**os.environ, "PYTHONPATH": str(WORKERS)},
         cwd=ROOT,
         capture_output=True,
@@ -52,6 +55,11 @@ def packaged(name, folder):
     )
     assert run.returncode == 0, run.stderr
     return path
+
+
+def keras_package(folder, **parameters):
+    code = (MODELS / "keras_model.py").read_text(encoding="utf-8")
+    return python_neuropod(folder, {"main.py": code}, model_name="affine", **parameters, **SPECS)
 
 
 def loaded(runtime, name, folder):

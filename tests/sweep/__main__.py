@@ -1,0 +1,46 @@
+"""Tries every minor release of the frameworks and writes docs/versions.md: make sweep
+
+Downloads some hundred gigabytes over hours, and keeps one version at a time. Rows that it has (in build/sweep.json)
+are not tried again, so that one that was interrupted goes on. Arguments name frameworks or versions to try anew.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+STATE, CACHE = ROOT / "build/sweep.json", ROOT / "build/sweep-cache"
+os.environ["UV_CACHE_DIR"] = str(CACHE / "uv")
+
+from sweep.table import table  # noqa: E402 - after the folder of uv's cache is set
+from sweep.trial import Row, tried  # noqa: E402
+from sweep.versions import Target, targets  # noqa: E402
+
+from neuropod_ope.environment import EnvironmentPolicy  # noqa: E402
+from neuropod_ope.environment.store import Store  # noqa: E402
+from neuropod_ope.environment.uv import Uv  # noqa: E402
+
+
+def main(anew: list[str]) -> None:
+    uv, store = Uv(EnvironmentPolicy(CACHE)), Store(CACHE)
+    rows: dict[str, list[object] | None] = json.loads(STATE.read_text()) if STATE.exists() else {}
+    wanted = targets(uv, store)
+    for target in wanted:
+        key = " ".join(target)
+        if key in rows and not {target.framework, target.version, key} & set(anew):
+            continue
+        started = time.monotonic()
+        row = tried(target, uv, store)
+        rows[key] = row and list(row)
+        STATE.write_text(json.dumps(rows, indent=1))
+        shutil.rmtree(CACHE / "uv", ignore_errors=True)
+        print(f"{key}: {row.outcome if row else 'no wheel'} ({time.monotonic() - started:.0f} s)", flush=True)
+    found = [rows[" ".join(Target(*target))] for target in wanted]
+    (ROOT / "docs/versions.md").write_text(table(Row(*row) for row in found if row), encoding="utf-8")
+    shutil.rmtree(CACHE)
+
+
+main(sys.argv[1:])

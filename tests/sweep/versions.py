@@ -1,0 +1,70 @@
+"""What the sweep tries: of every minor release the newest that the index has for this machine, and the catalog's."""
+
+from typing import NamedTuple
+
+from packaging.version import Version
+
+from neuropod_ope.environment.candidates import Candidate, candidates
+from neuropod_ope.environment.catalog import Platform, load_catalog
+from neuropod_ope.environment.interpreters import discover
+from neuropod_ope.environment.listing import Listing
+from neuropod_ope.environment.offered import offered_candidates, offered_versions
+from neuropod_ope.environment.requirement import Requirement
+from neuropod_ope.environment.store import Store
+from neuropod_ope.environment.uv import Uv
+
+# Keras is no platform of packages, and so not in the catalog.
+_OLD_SOURCES = (
+    "absl-py",
+    "clang",
+    "gast",
+    "keras-applications",
+    "keras-preprocessing",
+    "pyyaml",
+    "termcolor",
+    "wrapt",
+)
+KERAS = Platform(("keras",), (), ("keras",), _OLD_SOURCES)
+FRAMEWORKS: dict[str, Platform] = {**load_catalog(), "keras": KERAS}
+
+
+class Target(NamedTuple):
+    framework: str
+    version: str
+
+
+def targets(uv: Uv, store: Store) -> list[Target]:
+    """All versions to try, the newest of each framework first."""
+    return [
+        Target(framework, version)
+        for framework, platform in FRAMEWORKS.items()
+        for version in _versions(platform, Listing(platform.offered, uv, store))
+    ]
+
+
+def _versions(platform: Platform, listing: Listing) -> list[str]:
+    newest: dict[tuple[int, ...], Version] = {}
+    for version in map(Version, offered_versions(listing.asked())):
+        if not version.is_prerelease:
+            newest.setdefault(version.release[:2], version)
+    known = {Version(entry.version) for entry in platform.entries}
+    return [str(version) for version in sorted({*newest.values(), *known}, reverse=True)]
+
+
+def candidates_for(target: Target, uv: Uv, store: Store) -> list[Candidate]:
+    """As the library would choose them for a package that asks for exactly this version."""
+    platform = FRAMEWORKS[target.framework]
+    requirement = Requirement(target.framework, f"={target.version}", None)
+    interpreters = discover(store)
+    files = Listing(platform.offered, uv, store).remembered()
+    offered = offered_candidates(requirement, platform, files, interpreters)
+    if target.framework == "keras":
+        return [one._replace(requirements=(*one.requirements, *_backend(target.version))) for one in offered]
+    return candidates(requirement, None, load_catalog(), interpreters) or offered
+
+
+def _backend(keras: str) -> tuple[str, ...]:
+    # TensorFlow asks for a Keras of its own version, which the newer Keras 3 are not.
+    if Version(keras) >= Version("3"):
+        return ("jax", "jaxlib")
+    return ("tensorflow-cpu",) if Version(keras) >= Version("2.4") else ("tensorflow",)
