@@ -8,6 +8,7 @@ import mmap
 import os
 import random
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -120,6 +121,22 @@ def load(d):
         model.infer({"x": x})
     x[...] = 1
     assert model.infer({"x": x})["sum"] == 100_000
+
+
+def test_an_array_may_be_in_many_calls_at_once_and_is_writable_when_the_last_has_ended(load_out_of_process):
+    models = [load_out_of_process(SUM, ANY, NUMBER) for _ in range(2)]
+    x = models[0].allocate("x", (1000,))
+    x[...] = 1
+
+    def call(model):
+        for _ in range(300):
+            assert model.infer({"x": x})["sum"] == 1000
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(call, model) for model in models * 2]:
+            done.result()
+    x[...] = 2
+    assert models[0].infer({"x": x})["sum"] == 2000
 
 
 def test_an_allocated_array_outlives_its_model(load):

@@ -6,6 +6,7 @@ based on an object that refers to an `Owner`; whatever is derived from it keeps 
 
 import ctypes
 import os
+import threading
 from typing import Any, Callable, List, NamedTuple, Optional
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from neuropod_worker.shm.mapping import Mapping
 
 _last_file = [0]
+_lending = threading.Lock()  # an array may be lent to several workers at once
 
 
 class SharedFile:
@@ -43,15 +45,16 @@ class Owner:
         self._guarded: List[np.ndarray] = []
 
     def lend(self, array: np.ndarray) -> None:
-        self._lent += 1
-        if array.flags.writeable:
-            array.flags.writeable = False
-            self._guarded.append(array)
+        with _lending:
+            self._lent += 1
+            if array.flags.writeable:
+                array.flags.writeable = False
+                self._guarded.append(array)
 
     def take_back(self) -> None:
-        self._lent -= 1
-        if not self._lent:
-            while self._guarded:
+        with _lending:
+            self._lent -= 1
+            while self._guarded and not self._lent:
                 self._guarded.pop().flags.writeable = True
 
     def __del__(self) -> None:
