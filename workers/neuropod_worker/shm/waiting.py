@@ -1,8 +1,12 @@
 """The wait for a message: hard tries, then tries with ``sched_yield`` between them, then sleep until a ring.
 
 Measured round trips (2-core machine): sleeping at once costs 35-60 us across cores, hard tries alone ruin the case
-of both sides on one core. A few hard tries, then some with a yield, serve both. A try is a look at the slot's number
-(40 ns) that keeps the GIL: letting it go invites every busy Python thread in and costs milliseconds.
+of both sides on one core. A few hard tries, then some with a yield, serve both. Where other processes want the core,
+though, and where the peer does and a yield does not let it run (150-300 us a call on a busy machine), a sleeper is
+served sooner (27 us). So yielding that led to nothing is left out for a while.
+
+A try is a look at the slot's number (40 ns) that keeps the GIL: letting it go invites every busy Python thread in and
+costs milliseconds.
 """
 
 import time
@@ -13,21 +17,23 @@ from neuropod_worker.shm.libc import keeping_gil
 from neuropod_worker.shm.quota import cpu_quota
 
 _HARD_TRIES = 25
-_MOST_YIELDS = 200
-_WORTH_YIELDING_S = 200e-6  # a ring that comes within this time after falling asleep would have been caught
+_YIELDING_S = 100e-6
+_CONTESTED_YIELD_S = 10e-6  # a yield to nobody takes 0.5 us
+_MOST_FAILURES = 4  # then 15 of 16 waits sleep at once
 _FEWEST_CPUS = 1.5  # under a quota below this, what tries burn is missing when there is work
 WAIT_SLICE_S = 0.5  # a blocked client looks around at least this often
 IDLE_SLICE_S = 5.0  # and an idle worker: for no more than a ring that went astray
 
 WAITS = ("adaptive", "spin", "block")
 
+_clock = time.monotonic
 _sched_yield = keeping_gil["sched_yield"]
 
 
 class PolledWait:
     """A reader that looks at its mailbox by itself, and is rung only while it sleeps.
 
-    ``kind``: "adaptive" tries as often as has been worth it lately, "block" never, "spin" without end.
+    ``kind``: "adaptive" tries while that has been worth it lately, "block" never, "spin" without end.
     """
 
     def __init__(self, mailbox: Mailbox, bell: Any, kind: str) -> None:
@@ -36,8 +42,10 @@ class PolledWait:
         self._spins = kind == "spin"
         self._hard_tries = 0 if kind == "block" else _HARD_TRIES
         quota = cpu_quota()
-        tries = kind != "block" and (quota is None or quota >= _FEWEST_CPUS)
-        self._most_yields = self._yields = _MOST_YIELDS if tries else 0
+        yields = kind != "block" and (quota is None or quota >= _FEWEST_CPUS)
+        self._yielding_s = _YIELDING_S if yields else 0.0
+        self._failures = 0  # how often in a row yielding has led to nothing
+        self._skip = 0  # how often to sleep without it
 
     def catch(self) -> bool:
         """True if a message has arrived or does so during the tries."""
@@ -45,30 +53,33 @@ class PolledWait:
         for _ in range(self._hard_tries):
             if words[at] == number:
                 return True
-        for _ in range(self._yields):
+        if self._skip:
+            self._skip -= 1
+            return False
+        now = _clock()
+        until = now + self._yielding_s
+        while now < until:
             _sched_yield()
+            before, now = now, _clock()
             if words[at] == number:
+                if now - before < _CONTESTED_YIELD_S:
+                    self._failures = 0
                 return True
-        return self._mailbox.arrived
+        self._failures = min(self._failures + 1, _MOST_FAILURES)
+        self._skip = 2**self._failures - 1
+        return False
 
     def sleep(self, seconds: float) -> None:
         """Until a message arrives, at most ``seconds``. May return early."""
         mailbox = self._mailbox
         if self._spins:
-            until = time.monotonic() + seconds
-            while not self.catch() and time.monotonic() < until:
-                pass
+            until = _clock() + seconds
+            while not mailbox.arrived and _clock() < until:
+                _sched_yield()
             return
-        began = time.monotonic()
         if mailbox.fall_asleep():
-            rung = self._bell.wait(max(seconds, 0.0))
-            mailbox.wake_up()
-            if rung and time.monotonic() - began < _WORTH_YIELDING_S:
-                self._yields = self._most_yields
-            else:
-                self._yields //= 2
-        else:
-            mailbox.wake_up()
+            self._bell.wait(max(seconds, 0.0))
+        mailbox.wake_up()
 
 
 class RungWait:
