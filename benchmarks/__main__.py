@@ -5,11 +5,12 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import goals, plots, report
+from benchmarks import plots, report
 from benchmarks.agents import Agents, Failed
 from benchmarks.figures import Entry, NotPossible, as_data
 from benchmarks.machine import conditions
 from benchmarks.suites import SUITES, Plan
+from benchmarks.verdicts import verdicts
 
 _FOLDER = Path(__file__).parent / "results"
 
@@ -48,7 +49,7 @@ def main() -> None:
             print(report.text(found, titles), flush=True)
             # After each suite: a run of an hour that is broken off has not been for nothing.
             results.write_text(json.dumps({"conditions": facts, "entries": as_data(entries)}, indent=1) + "\n")
-        print(goals.verdicts(entries))
+        print(verdicts(entries))
         caption = f"{facts['cpu']}, {facts['cores']} cores; {facts['command']}"
         arguments_of_plots = {"entries": as_data(entries), "folder": str(arguments.output), "caption": caption}
         try:

@@ -11,7 +11,10 @@ class NotPossible(Exception):
 
 
 class Figure(NamedTuple):
-    """One number: the first four say of what; ``quantity`` is "p50", "CPU" or the like."""
+    """One number: the first four say of what; ``quantity`` is "p50", "CPU" or the like.
+
+    ``spread`` is the middle half of the rounds' values (their interquartile range) as a part of ``value``.
+    """
 
     suite: str
     table: str
@@ -20,6 +23,7 @@ class Figure(NamedTuple):
     quantity: str
     value: float
     unit: str
+    spread: float = 0.0
 
 
 class Missing(NamedTuple):
@@ -35,14 +39,15 @@ class Missing(NamedTuple):
 Entry = Figure | Missing
 
 
-def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Of each quantity, over the rounds: one disturbed round does not show."""
-    return {quantity: float(np.median([one[quantity] for one in rounds])) for quantity in rounds[0]}
+def median_and_spread(rounds: Sequence[float]) -> tuple[float, float]:
+    """Of a quantity over the rounds: one disturbed round does not show."""
+    lower, median, upper = np.percentile(rounds, (25, 50, 75))
+    return float(median), float((upper - lower) / median) if median else 0.0
 
 
-def median_ratio(rounds: Sequence[float], reference: Sequence[float]) -> float:
-    """The median of the ratios within each round, so that a machine that drifts from round to round cancels out."""
-    return float(np.median([ours / theirs for ours, theirs in zip(rounds, reference, strict=True)]))
+def ratios(rounds: Sequence[float], *references: Sequence[float]) -> list[float]:
+    """To the least of the references, within each round: so a machine that drifts from round to round cancels out."""
+    return [ours / min(theirs) for ours, *theirs in zip(rounds, *references, strict=True)]
 
 
 def as_data(entries: Sequence[Entry]) -> list[dict[str, Any]]:

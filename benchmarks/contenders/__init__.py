@@ -47,6 +47,9 @@ CONTENDERS = {
         Contender("bare shared memory, spin flag: all in place", "shared_memory", "in_place"),
         Contender("neuropod, in process", "neuropod", "in_process"),
         Contender("neuropod, out of process: plain array", "neuropod", "plain"),
+        Contender("neuropod, out of process: allocated input", "neuropod", "allocated"),
+        Contender("neuropod, always blocking", "neuropod", "blocking"),
+        Contender("neuropod, always spinning", "neuropod", "spinning"),
         Contender("multiprocessing Pipe", "pipe", "pipe"),
         Contender("multiprocessing shared memory + Pipe", "shared_memory", "with_pipe"),
         Contender("iceoryx2, spinning", "iceoryx", "spinning", ("iceoryx2>=0.7",)),
@@ -56,9 +59,12 @@ CONTENDERS = {
         Contender("Ray actor, by value", "ray_actor", "by_value", ("ray>=2.9",)),
     )
 }
-BARE = "bare shared memory, spin flag: copy in"  # ratios are to this one
+DIRECT = "x + 0 in this process"
+BARE = "bare shared memory, spin flag: copy in"  # what goals are ratios to
 IN_PLACE = "bare shared memory, spin flag: all in place"
 IN_PROCESS = "neuropod, in process"
 PLAIN = "neuropod, out of process: plain array"
+ALLOCATED = "neuropod, out of process: allocated input"
+BLOCKING, SPINNING = "neuropod, always blocking", "neuropod, always spinning"
 PIPE = "multiprocessing Pipe"
 SHARED_MEMORY_PIPE = "multiprocessing shared memory + Pipe"

@@ -4,12 +4,12 @@ Spinning, both sides ask for samples without ever sleeping; with events, each sl
 """
 
 import ctypes
-import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import iceoryx2 as iox2
@@ -21,28 +21,42 @@ from benchmarks.contenders.messages import add
 
 _END_BYTES = 1  # size of the message that ends the worker; every case is larger
 _ALIGNMENT = 64
-_numbers = count()
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+@contextmanager
+def _domain() -> Iterator[Path]:
+    """A folder that names all that belongs to one exchange, and removes it: a node's last file outlives the node."""
+    with tempfile.TemporaryDirectory(prefix="neuropod-benchmark-iox2-") as folder:
+        try:
+            yield Path(folder)
+        finally:
+            for left in _SHARED_MEMORY.glob(f"{Path(folder).name}*"):
+                left.unlink()
 
 
 class _Side:
     """One process's ports: it sends in one direction and receives in the other."""
 
-    def __init__(self, name: str, sends: str, receives: str, nbytes: int, events: bool) -> None:
+    def __init__(self, domain: Path, sends: str, receives: str, nbytes: int, events: bool) -> None:
         iox2.set_log_level(iox2.LogLevel.Error)
-        builder = iox2.NodeBuilder.new().signal_handling_mode(iox2.SignalHandlingMode.Disabled)
+        config = iox2.config.default()
+        config.global_cfg.root_path = iox2.Path.new(str(domain))
+        config.global_cfg.prefix = iox2.FileName.new(domain.name)
+        builder = iox2.NodeBuilder.new().signal_handling_mode(iox2.SignalHandlingMode.Disabled).config(config)
         self._node = builder.create(iox2.ServiceType.Ipc)
-        self._subscriber = self._data(name, receives).subscriber_builder().create()
-        self._publisher = self._data(name, sends).publisher_builder().initial_max_slice_len(nbytes).create()
-        self._notifier = self._event(name, sends).notifier_builder().create() if events else None
-        self._listener = self._event(name, receives).listener_builder().create() if events else None
+        self._subscriber = self._data(receives).subscriber_builder().create()
+        self._publisher = self._data(sends).publisher_builder().initial_max_slice_len(nbytes).create()
+        self._notifier = self._event(sends).notifier_builder().create() if events else None
+        self._listener = self._event(receives).listener_builder().create() if events else None
 
-    def _data(self, name: str, direction: str) -> Any:
-        service = self._node.service_builder(iox2.ServiceName.new(f"{name}/{direction}"))
+    def _data(self, direction: str) -> Any:
+        service = self._node.service_builder(iox2.ServiceName.new(direction))
         data = service.publish_subscribe(iox2.Slice[ctypes.c_uint8])
         return data.payload_alignment(iox2.Alignment.new(_ALIGNMENT)).open_or_create()
 
-    def _event(self, name: str, direction: str) -> Any:
-        return self._node.service_builder(iox2.ServiceName.new(f"{name}/{direction}/bell")).event().open_or_create()
+    def _event(self, direction: str) -> Any:
+        return self._node.service_builder(iox2.ServiceName.new(f"{direction}/bell")).event().open_or_create()
 
     def loan(self, nbytes: int) -> tuple[Any, Any]:
         """A sample to send, and its memory."""
@@ -68,11 +82,15 @@ def _memory(sample: Any, nbytes: int) -> Any:
 
 @contextmanager
 def _opened(case: Case, events: bool) -> Iterator[Exchange]:
-    name = f"benchmark/{os.getpid()}/{next(_numbers)}"
+    with _domain() as domain:  # around the frame that holds our side: its ports are gone before the files
+        yield from _exchange(domain, case, events)
+
+
+def _exchange(domain: Path, case: Case, events: bool) -> Iterator[Exchange]:
     spawn = get_context("spawn")
-    side = _Side(name, "requests", "replies", case.nbytes, events)
+    side = _Side(domain, "requests", "replies", case.nbytes, events)
     ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=_serve, args=(name, case, events, theirs), daemon=True)
+    process = spawn.Process(target=_serve, args=(domain, case, events, theirs), daemon=True)
     process.start()
     theirs.close()
     ours.recv_bytes()  # it has subscribed: what is published earlier is lost
@@ -96,8 +114,8 @@ def _opened(case: Case, events: bool) -> Iterator[Exchange]:
         process.join()
 
 
-def _serve(name: str, case: Case, events: bool, client: Connection) -> None:
-    side = _Side(name, "replies", "requests", case.nbytes, events)
+def _serve(domain: Path, case: Case, events: bool, client: Connection) -> None:
+    side = _Side(domain, "replies", "requests", case.nbytes, events)
     client.send_bytes(b"subscribed")
     while True:
         given = side.receive()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,15 +22,21 @@ def load(data_dir):
 
 
 @contextmanager
-def _opened(case: Case, out_of_process: bool) -> Iterator[Exchange]:
+def _opened(
+    case: Case,
+    out_of_process: bool = True,
+    allocated: bool = False,
+    wait: Literal["adaptive", "spin", "block"] = "adaptive",
+) -> Iterator[Exchange]:
     def specs(prefix: str) -> list[dict[str, Any]]:
         shape = (None,) * len(case.shape)
         return [{"name": f"{prefix}{n}", "dtype": case.dtype, "shape": shape} for n in range(case.count)]
 
     with packaged(_ONE if case.count == 1 else _MANY, specs("x"), specs("y")) as path, Runtime() as runtime:
-        model = runtime.load(path, out_of_process=out_of_process)
-        inputs = case.arrays()
-        named = {f"x{n}": x for n, x in enumerate(inputs)}
+        model = runtime.load(path, out_of_process=out_of_process, wait=wait)
+        named = {f"x{n}": x for n, x in enumerate(case.arrays())}
+        if allocated:
+            named = {name: model.allocate_like(name, x) for name, x in named.items()}
         names = [f"y{n}" for n in range(case.count)]
 
         def call_one() -> list[np.ndarray]:
@@ -40,7 +46,7 @@ def _opened(case: Case, out_of_process: bool) -> Iterator[Exchange]:
             outputs = model.infer(named)
             return [outputs[name] for name in names]
 
-        yield Exchange(inputs, call_one if case.count == 1 else call_many)
+        yield Exchange(list(named.values()), call_one if case.count == 1 else call_many)
 
 
 def open_in_process(case: Case) -> Any:
@@ -48,4 +54,16 @@ def open_in_process(case: Case) -> Any:
 
 
 def open_plain(case: Case) -> Any:
-    return _opened(case, out_of_process=True)
+    return _opened(case)
+
+
+def open_allocated(case: Case) -> Any:
+    return _opened(case, allocated=True)
+
+
+def open_blocking(case: Case) -> Any:
+    return _opened(case, wait="block")
+
+
+def open_spinning(case: Case) -> Any:
+    return _opened(case, wait="spin")

@@ -4,21 +4,36 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.agents import Agents
 from benchmarks.cases import CASES
-from benchmarks.contenders import BARE, CONTENDERS, IN_PLACE, IN_PROCESS, PIPE, PLAIN, SHARED_MEMORY_PIPE
+from benchmarks.contenders import (
+    ALLOCATED,
+    BARE,
+    BLOCKING,
+    CONTENDERS,
+    DIRECT,
+    IN_PLACE,
+    IN_PROCESS,
+    PIPE,
+    PLAIN,
+    SHARED_MEMORY_PIPE,
+    SPINNING,
+)
 from benchmarks.figures import Entry
 from benchmarks.placement import ONE_CORE, OWN_CORES, UNPINNED
 from benchmarks.suites import Plan
 from benchmarks.suites.rounds import contender_rows, interleaved
 
 _UNITS = {"p50": "µs", "p99": "µs"}
-_SLOW_TO_START = "Ray actor, by value"  # seconds for each round, so not in a quick run
-_QUICK_CASES = ("1 KB", "1 MB", "16 MB", "100 × 10×5")
+_RATIOS = {"ratio": (BARE,), "to in process": (DIRECT,)}
+_ELSEWHERE = {BLOCKING, SPINNING}  # in the suite of paced calls
+_SLOW_TO_START = {"Ray actor, by value"}  # seconds for each round, so not in a quick run
+_QUICK_CASES = ("1 KB", "1 MB", "100 × 10×5")
 _PINNED_CASES = ("1 KB", "1 MB", "100 × 10×5")
-_PINNED = (BARE, IN_PLACE, IN_PROCESS, PLAIN, PIPE, SHARED_MEMORY_PIPE)
+_PINNED = (BARE, IN_PLACE, DIRECT, IN_PROCESS, PLAIN, ALLOCATED, PIPE, SHARED_MEMORY_PIPE)
 
 
 def run(plan: Plan, agents: Agents) -> Iterator[Entry]:
-    names = [name for name in CONTENDERS if not (plan.quick and name == _SLOW_TO_START)]
+    left_out = _ELSEWHERE | _SLOW_TO_START if plan.quick else _ELSEWHERE
+    names = [name for name in CONTENDERS if name not in left_out]
     yield from _table(plan, agents, "latency", UNPINNED, names, _QUICK_CASES if plan.quick else tuple(CASES))
 
 
@@ -36,4 +51,4 @@ def _table(
         rows = contender_rows(
             names, "round_trips:latencies", case=case, longest_s=plan.longest_s, placement=placement
         )
-        yield from interleaved(agents, (suite, placement, case), rows, plan.rounds, _UNITS, reference=BARE)
+        yield from interleaved(agents, (suite, placement, case), rows, plan.rounds, _UNITS, _RATIOS)

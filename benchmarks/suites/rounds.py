@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.agents import Agents, Failed
 from benchmarks.contenders import CONTENDERS
-from benchmarks.figures import Entry, Figure, Missing, NotPossible, median_ratio, medians
+from benchmarks.figures import Entry, Figure, Missing, NotPossible, median_and_spread, ratios
 
 
 class Row(NamedTuple):
@@ -29,12 +29,13 @@ def interleaved(
     rows: Sequence[Row],
     rounds: int,
     units: Mapping[str, str],
-    reference: str | None = None,
+    ratios_to: Mapping[str, Sequence[str]] | None = None,
     ratio_of: str = "p50",
 ) -> Iterator[Entry]:
     """Figures of the rows in one column; ``where`` is suite, table, column, ``units`` those of the quantities.
 
-    With a reference row each row also has "ratio", the median over the rounds of its ``ratio_of`` to the reference's.
+    ``ratios_to`` are more quantities, by name: the ratio of each row's ``ratio_of`` to that of a reference row, or
+    to the least of several.
     """
     suite, table, column = where
     collected: dict[str, list[dict[str, float]]] = {row.name: [] for row in rows}
@@ -56,10 +57,11 @@ def interleaved(
         if row.name in missing:
             yield Missing(suite, table, row.name, column, missing[row.name])
             continue
-        for quantity, value in medians(collected[row.name]).items():
-            yield Figure(suite, table, row.name, column, quantity, value, units[quantity])
-        if reference is not None and reference not in missing:
-            ratio = median_ratio(
-                [one[ratio_of] for one in collected[row.name]], [one[ratio_of] for one in collected[reference]]
-            )
-            yield Figure(suite, table, row.name, column, "ratio", ratio, "")
+        values = {quantity: [one[quantity] for one in collected[row.name]] for quantity in collected[row.name][0]}
+        for name, references in (ratios_to or {}).items():
+            if ratio_of in values and not missing.keys() & set(references):
+                of_references = [[one[ratio_of] for one in collected[reference]] for reference in references]
+                values[name] = ratios(values[ratio_of], *of_references)
+        for quantity, of_rounds in values.items():
+            value, spread = median_and_spread(of_rounds)
+            yield Figure(suite, table, row.name, column, quantity, value, units.get(quantity, ""), spread)

@@ -1,4 +1,5 @@
 import os
+import tempfile
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from benchmarks.suites.rounds import Row, contender_rows, interleaved
 SMALL_CASES = ("1 KB", "100 × 10×5")
 OURS_AND_THE_STANDARD_LIBRARY = [name for name, one in CONTENDERS.items() if not one.packages]
 PEERS = [name for name, one in CONTENDERS.items() if one.packages]
+FILES_PREFIX = "neuropod-benchmark-iox2-"
 UNITS = {"p50": "µs", "p99": "µs"}
 
 
@@ -67,6 +69,17 @@ def test_every_peer_computes_the_same(agents, contender, case):
         pytest.skip(str(reason))
 
 
+@pytest.mark.frameworks
+@pytest.mark.parametrize("contender", ["iceoryx2, spinning", "iceoryx2, events"])
+def test_iceoryx_leaves_no_files(agents, contender):
+    try:
+        _measure(agents, contender, "1 KB")
+    except NotPossible as reason:
+        pytest.skip(str(reason))
+    folders = ("/dev/shm", tempfile.gettempdir())
+    assert [name for folder in folders for name in os.listdir(folder) if name.startswith(FILES_PREFIX)] == []
+
+
 def _measure(agents, contender, case):
     (row,) = contender_rows([contender], "round_trips:latencies", case=case, longest_s=0.0, placement="unpinned")
     assert set(agents.run(row.packages, row.function, **row.arguments)) == {"p50", "p99"}
@@ -77,7 +90,7 @@ def test_a_failed_measurement_is_a_row_that_says_why_and_the_others_go_on(agents
     good = contender_rows([BARE], "round_trips:latencies", case="1 KB", longest_s=0.0, placement="unpinned")
     arguments = {"contender": BARE, "case": "no such", "longest_s": 0, "placement": "unpinned"}
     bad = Row("bad", (), "round_trips:latencies", arguments)
-    entries = list(interleaved(agents, ("latency", "unpinned", "1 KB"), [bad, *good], 2, UNITS, reference=BARE))
+    entries = list(interleaved(agents, ("latency", "unpinned", "1 KB"), [bad, *good], 2, UNITS, {"ratio": (BARE,)}))
     assert entries[0] == Missing("latency", "unpinned", "bad", "1 KB", "failed: KeyError: 'no such'")
     assert {(one.row, one.quantity) for one in entries[1:]} == {(BARE, "p50"), (BARE, "p99"), (BARE, "ratio")}
     assert Figure("latency", "unpinned", BARE, "1 KB", "ratio", 1.0, "") in entries

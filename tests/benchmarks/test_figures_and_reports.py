@@ -2,10 +2,11 @@ import json
 
 import pytest
 
-from benchmarks.figures import Figure, Missing, as_data, from_data, median_ratio, medians
-from benchmarks.goals import GOALS, Goal, verdicts
+from benchmarks.figures import Figure, Missing, as_data, from_data, median_and_spread, ratios
+from benchmarks.goals import GOALS, Goal
 from benchmarks.report import aligned, number, tables, text
 from benchmarks.suites import SUITES
+from benchmarks.verdicts import verdicts
 
 ENTRIES = [
     Figure("latency", "unpinned", "bare", "1 KB", "p50", 2.0, "µs"),
@@ -18,11 +19,21 @@ ENTRIES = [
 
 
 def test_one_disturbed_round_does_not_show():
-    assert medians([{"p50": 1.0}, {"p50": 50.0}, {"p50": 1.2}]) == {"p50": 1.2}
+    median, spread = median_and_spread([1.0, 50.0, 1.2, 1.2, 1.2])
+    assert (median, spread) == (1.2, 0.0)
+
+
+def test_the_spread_is_the_middle_half_of_the_rounds():
+    median, spread = median_and_spread([1.0, 2.0, 4.0, 5.0, 9.0])
+    assert (median, spread) == (4.0, (5.0 - 2.0) / 4.0)
 
 
 def test_ratios_are_taken_within_each_round():
-    assert median_ratio([2.0, 20.0, 6.0], [1.0, 10.0, 2.0]) == 2.0
+    assert ratios([2.0, 20.0, 6.0], [1.0, 10.0, 2.0]) == [2.0, 2.0, 3.0]
+
+
+def test_a_ratio_to_several_is_to_the_least_of_each_round():
+    assert ratios([2.0, 20.0], [1.0, 10.0], [4.0, 5.0]) == [2.0, 4.0]
 
 
 def test_a_table_has_contenders_as_rows_and_cases_as_columns_and_says_what_is_missing():
@@ -59,15 +70,39 @@ def test_columns_of_numbers_end_together():
     assert aligned([["a", "b"], ["c", "100"]]) == "| a |   b |\n| - | --: |\n| c | 100 |\n"
 
 
-def test_goals_say_what_was_met_and_leave_out_what_was_not_measured():
+def test_goals_say_what_was_met_and_leave_out_what_was_not_to_be_measured():
     goals = [
-        Goal("latency", "unpinned", "full", "1 KB", "ratio", 5.0),
-        Goal("latency", "unpinned", "full", "1 KB", "p50", 12.0, least=True),
-        Goal("latency", "unpinned", "full", "1 MB", "p50", 12.0),
+        Goal("latency", "unpinned", "full", "1 KB", "ratio", 5.0, ("bare",)),
+        Goal("latency", "unpinned", "full", "1 KB", "p50", 12.0, ("bare",), least=True),
+        Goal("latency", "unpinned", "full", "64 MB", "p50", 12.0, ("bare",)),
     ]
-    lines = verdicts(ENTRIES, goals).splitlines()
-    assert [line.rsplit("|", 2)[1].strip() for line in lines[2:]] == ["missed", "met"]
+    assert last_cells(verdicts(ENTRIES, goals)) == ["missed", "met"]
     assert verdicts([], goals) == ""
+
+
+@pytest.mark.parametrize(
+    ("reference", "verdict"),
+    [
+        ([Figure("s", "t", "bare", "1 KB", "p50", 2.0, "µs", 0.5)], "void: bare varied by 50%"),
+        ([Missing("s", "t", "bare", "1 KB", "no such package")], "void: bare did not run"),
+        ([], "void: bare did not run"),
+        ([Figure("s", "t", "bare", "1 KB", "p50", 2.0, "µs", 0.01)], "met"),
+    ],
+)
+def test_a_goal_is_void_without_a_calm_reference(reference, verdict):
+    ours = Figure("s", "t", "full", "1 KB", "p50", 3.0, "µs")
+    goal = Goal("s", "t", "full", "1 KB", "p50", 4.0, ("bare",))
+    assert last_cells(verdicts([*reference, ours], [goal])) == [verdict]
+
+
+def test_a_goal_is_void_if_its_own_row_did_not_run():
+    entries = [*ENTRIES[4:], Figure("latency", "unpinned", "bare", "1 MB", "p50", 2.0, "µs")]
+    goal = Goal("latency", "unpinned", "full", "1 MB", "p50", 4.0, ("bare",))
+    assert last_cells(verdicts(entries, [goal])) == ["void: it did not run"]
+
+
+def last_cells(table):
+    return [line.rsplit("|", 2)[1].strip() for line in table.splitlines()[2:]]
 
 
 def test_every_goal_belongs_to_a_suite():
