@@ -17,7 +17,7 @@ help:  ## this list
 	$(IN_VENV) -m pip install --quiet --disable-pip-version-check -e ./workers -e '.[test]'
 	@touch $@
 
-demo: .venv/ready  ## two torches and more answer side by side in one application, on real data
+demo: .venv/ready  ## torches, TensorFlows and more answer side by side in one application, on real data
 	$(IN_VENV) examples/digits/demo.py
 
 quick: .venv/ready  ## the same idea in under a minute: two numpys, no framework

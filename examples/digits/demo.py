@@ -1,4 +1,4 @@
-"""One application, four models of the same problem, four frameworks that cannot be imported together.
+"""One application, several models of the same problem, each of a framework that cannot be imported beside another.
 
     python examples/digits/demo.py
 
@@ -26,7 +26,7 @@ HEADER = ("FRAMEWORK", "PLATFORM", "PYTHON", "WORKER", "ACCURACY", "P50 OF A CAL
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Four frameworks in one application.")
+    parser = argparse.ArgumentParser(description="Many frameworks in one application.")
     parser.add_argument("--packages", type=Path, default=Path("build/digits"), help="default: %(default)s")
     folder = parser.parse_args().packages.absolute()
     shutil.rmtree(folder, ignore_errors=True)
@@ -71,7 +71,7 @@ def serve(packages: list[Path | str], runtime: Runtime, digits: Digits) -> int:
     """The application: load what could be packaged, measure it, print the table, give the exit status."""
     models = [load(package, runtime) if isinstance(package, Path) else package for package in packages]
     rows = [measure(solution, model, digits) for solution, model in zip(SOLUTIONS, models, strict=True)]
-    frameworks = [name for name in ("torch", "sklearn") if name in sys.modules]
+    frameworks = [name for name in ("torch", "tensorflow", "sklearn") if name in sys.modules]
     print(
         f"\nThis application: pid {os.getpid()}, Python {platform.python_version()},"
         f" frameworks imported: {', '.join(frameworks) or 'none'}\n"
@@ -104,9 +104,9 @@ def measure(solution: Solution, model: Neuropod | str, digits: Digits) -> tuple[
         return str(error)
     (worker,) = model.workers
     framework = solution.framework
-    if model.platform == "torchscript":
+    if model.platform != "python":
         # What the worker really imported. What Python code imports, only its lock says.
-        framework = f"torch {worker.platform_version}"
+        framework = f"{framework.split()[0]} {worker.platform_version}"
     pid, python = str(worker.pid), worker.python_version
     return framework, model.platform, python, pid, f"{correct:.1%}", f"{p50:.0f} µs"
 

@@ -1,4 +1,4 @@
-"""The four models: what each needs, and which script trains and packages it there."""
+"""The models: what each needs, and which script trains and packages it there."""
 
 import os
 from pathlib import Path
@@ -23,6 +23,11 @@ def torchscript(version: str, download_gb: float) -> Solution:
     return Solution(f"torch {version}", requirement, ("train_torch.py", "torchscript"), download_gb)
 
 
+def tensorflow(version: str, download_gb: float) -> Solution:
+    requirement = Requirement("tensorflow", version, None)
+    return Solution(f"tensorflow {version}", requirement, ("train_tensorflow.py",), download_gb)
+
+
 def pinned(lock: str) -> Requirement:
     """Any Python for which all pins of the file can be installed."""
     return Requirement("python", "*", (HERE / lock).read_text())
@@ -39,6 +44,8 @@ SOLUTIONS = (
     torchscript("1.1.0", 0.7),
     # From the package index it brings its CUDA libraries.
     torchscript("2.13.0", 0.1 if in_a_folder_of_wheels("torch-2.13.0") else 3.0),
+    tensorflow("1.13.1", 0.1),
+    tensorflow("2.21.0", 0.4),
     Solution("torch 1.4.0", pinned("pytorch.lock"), ("train_torch.py", "python"), 0.8),
     Solution("scikit-learn 1.5.2", SKLEARN, ("train_sklearn.py",), 0.1),
 )
