@@ -9,7 +9,7 @@ from benchmarks import plots, report
 from benchmarks.agents import Agents, Failed
 from benchmarks.figures import Entry, NotPossible, as_data
 from benchmarks.machine import conditions
-from benchmarks.suites import SUITES, Plan
+from benchmarks.suites import FULL, QUICK, SUITES
 from benchmarks.verdicts import verdicts
 
 _FOLDER = Path(__file__).parent / "results"
@@ -34,7 +34,7 @@ def main() -> None:
     for name, value in facts.items():
         print(f"{name:<9}{value}")
     entries: list[Entry] = []
-    plan = Plan(arguments.quick)
+    plan = QUICK if arguments.quick else FULL
     titles = {name: suite.title for name, suite in SUITES.items()}
     print(
         f"Medians of {plan.rounds} interleaved rounds; ratios are within a round. Workers compute x + 0.\n",

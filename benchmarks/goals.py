@@ -5,7 +5,8 @@ A goal of the hot path is a ratio to the bare shared-memory row of the same run:
 
 from typing import NamedTuple
 
-from benchmarks.contenders import ALLOCATED, BARE, DIRECT, PLAIN
+from benchmarks.contenders import ALLOCATED, BARE, BLOCKING, DIRECT, PIPE, PLAIN, SPINNING
+from benchmarks.suites import paced
 
 
 class Goal(NamedTuple):
@@ -43,4 +44,9 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal("latency", "unpinned", ALLOCATED, "64 MB", "to in process", 1.0, (DIRECT,)),
     Goal("latency", "unpinned", PLAIN, "100 × 10×5", "p50", 120.0, (BARE,)),
+    *(Goal("paced", "1 KB", PLAIN, paced.column(rate), paced.TO_PIPE, 0.7, (PIPE,)) for rate in paced.RATES),
+    *(
+        Goal("paced", "1 KB", PLAIN, paced.column(rate), paced.TO_THE_BETTER, 1.5, (BLOCKING, SPINNING))
+        for rate in paced.RATES
+    ),
 )

@@ -12,18 +12,18 @@ from benchmarks.figures import Entry
 
 
 class Plan(NamedTuple):
-    """How much is measured. A quick run has fewer rounds, cases and contenders: for a look, not for a verdict."""
+    """How much is measured: ``rounds``, and what one contender may take in one round of one case.
 
+    A quick plan also has fewer cases and contenders: for a look, not for a verdict.
+    """
+
+    rounds: int
+    longest_s: float
     quick: bool
 
-    @property
-    def rounds(self) -> int:
-        return 2 if self.quick else 5
 
-    @property
-    def longest_s(self) -> float:
-        """What one contender may take in one round of one case."""
-        return 0.3 if self.quick else 2.0
+FULL = Plan(rounds=5, longest_s=2.0, quick=False)
+QUICK = Plan(rounds=2, longest_s=0.3, quick=True)
 
 
 class Suite(NamedTuple):
@@ -41,4 +41,5 @@ class Suite(NamedTuple):
 SUITES = {
     "latency": Suite("calls back to back, all sizes and contenders, unpinned", "latency:run"),
     "pinned": Suite("calls back to back, client and worker on own cores and on one core", "latency:run_pinned"),
+    "paced": Suite("calls at a given rate, and none: latency and processor time", "paced:run"),
 }

@@ -1,0 +1,35 @@
+"""Each suite runs from end to end, and yields figures of every quantity that it has a goal for. No times."""
+
+import pytest
+
+from benchmarks.agents import Agents
+from benchmarks.figures import Figure, Missing
+from benchmarks.goals import GOALS
+from benchmarks.report import text
+from benchmarks.suites import SUITES, Plan
+
+MINIMAL = Plan(rounds=1, longest_s=0.0, quick=True)
+WITH_PEERS = {"latency"}
+
+
+@pytest.fixture(scope="module")
+def agents():
+    with Agents() as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "suite",
+    [
+        pytest.param(name, marks=pytest.mark.frameworks if name in WITH_PEERS else pytest.mark.workers)
+        for name in SUITES
+    ],
+)
+def test_every_suite_runs(agents, suite):
+    entries = list(SUITES[suite].function(MINIMAL, agents))
+    assert [one for one in entries if isinstance(one, Missing) and "failed" in one.reason] == []
+    figures = {one[:5] for one in entries if isinstance(one, Figure)}
+    columns = {one.column for one in entries}
+    goals = {goal[:5] for goal in GOALS if goal.suite == suite and goal.column in columns}
+    assert goals <= figures
+    assert f"## {suite}: title\n" in text(entries, {suite: "title"})
