@@ -28,6 +28,7 @@ from neuropod_ope.shared_worker import SharedWorker
 from neuropod_ope.supervisor.events import Event
 from neuropod_ope.supervisor.restart import RestartPolicy
 from neuropod_worker.packagers import (
+    create_keras_neuropod,
     create_python_neuropod,
     create_pytorch_neuropod,
     create_tensorflow_neuropod,
@@ -58,6 +59,7 @@ __all__ = [
     "TensorSpec",
     "WorkerDied",
     "WorkerInfo",
+    "create_keras_neuropod",
     "create_python_neuropod",
     "create_pytorch_neuropod",
     "create_tensorflow_neuropod",

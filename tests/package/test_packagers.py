@@ -11,7 +11,12 @@ from sample_packages import DOUBLING, FLOATS_IN, FLOATS_OUT, python_neuropod, wr
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package import open_package
 from neuropod_worker.package.tensors_file import read_test_data
-from neuropod_worker.packagers import create_python_neuropod, create_pytorch_neuropod, create_torchscript_neuropod
+from neuropod_worker.packagers import (
+    create_keras_neuropod,
+    create_python_neuropod,
+    create_pytorch_neuropod,
+    create_torchscript_neuropod,
+)
 
 
 def everything_under(folder):
@@ -146,6 +151,11 @@ def test_exactly_one_source_of_a_torchscript_module_is_taken(tmp_path):
 
 def test_the_pytorch_packager_is_the_python_packager():
     assert create_pytorch_neuropod is create_python_neuropod
+
+
+def test_what_is_no_keras_model_is_a_value_error(tmp_path):
+    with pytest.raises(PackageError, match="does not say what its inputs are: 5"):
+        create_keras_neuropod(str(tmp_path / "p"), "m", None, 5)
 
 
 def test_the_finished_package_is_run_and_its_sample_data_kept(tmp_path):
