@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from benchmarks.placement import descendants
@@ -17,9 +17,10 @@ class Used:
 
 
 @contextmanager
-def measured() -> Iterator[Used]:
-    """What this process and its descendants use meanwhile. Those that start or end meanwhile do not count."""
-    pids = [os.getpid(), *descendants(os.getpid())]
+def measured(pids: Sequence[int] = ()) -> Iterator[Used]:
+    """What these, else this process and its descendants, use meanwhile; those that start or end meanwhile do not
+    count."""
+    pids = pids or [os.getpid(), *descendants(os.getpid())]
     used = Used()
     before, began = {pid: _seconds(pid) for pid in pids}, time.perf_counter()
     yield used

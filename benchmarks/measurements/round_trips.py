@@ -16,13 +16,18 @@ _LEAST_CALLS = 5
 
 
 def latencies(contender: str, case: str, longest_s: float, placement: str) -> dict[str, float]:
-    """p50 and p99 of a round, in microseconds. It ends after the case's number of calls or ``longest_s``."""
+    """p50 and p99 of a round, in microseconds."""
+    return percentiles(round_of(contender, case, longest_s, placement))
+
+
+def round_of(contender: str, case: str, longest_s: float, placement: str) -> list[float]:
+    """Durations in microseconds. A round ends after the case's number of calls or ``longest_s``."""
     the_case = CASES[case]
     with placed(placement) as place_workers, CONTENDERS[contender].open(the_case) as exchange:
         place_workers()
         check(exchange, the_case, contender)
         durations(exchange.call, the_case.calls // _WARM_UP_PART, longest_s / _WARM_UP_PART)
-        return percentiles(durations(exchange.call, the_case.calls, longest_s))
+        return durations(exchange.call, the_case.calls, longest_s)
 
 
 def check(exchange: Exchange, case: Case, contender: str) -> None:

@@ -42,4 +42,5 @@ SUITES = {
     "latency": Suite("calls back to back, all sizes and contenders, unpinned", "latency:run"),
     "pinned": Suite("calls back to back, client and worker on own cores and on one core", "latency:run_pinned"),
     "paced": Suite("calls at a given rate, and none: latency and processor time", "paced:run"),
+    "adverse": Suite("a busy thread, one core, half a CPU, a worker that is busy for long", "adverse:run"),
 }

@@ -4,6 +4,7 @@ import tempfile
 import numpy as np
 import pytest
 
+from benchmarks.adversities import adversity
 from benchmarks.agents import Agents, Failed
 from benchmarks.cases import CASES
 from benchmarks.contenders import BARE, CONTENDERS
@@ -11,6 +12,7 @@ from benchmarks.contenders.messages import Adder, Sender
 from benchmarks.figures import Figure, Missing, NotPossible
 from benchmarks.placement import ONE_CORE, descendants, placed
 from benchmarks.suites.rounds import Row, contender_rows, interleaved
+from neuropod_worker.shm.quota import cpu_quota
 
 SMALL_CASES = ("1 KB", "100 × 10×5")
 OURS_AND_THE_STANDARD_LIBRARY = [name for name, one in CONTENDERS.items() if not one.packages]
@@ -111,3 +113,13 @@ def test_workers_run_on_the_core_that_they_were_placed_on():
         assert {frozenset(os.sched_getaffinity(pid)) for pid in children} == {frozenset({min(before)})}
         assert os.sched_getaffinity(0) == {min(before)}
     assert os.sched_getaffinity(0) == before
+
+
+def test_half_a_cpu_is_a_quota_of_half_a_cpu_and_is_given_back():
+    before = cpu_quota()
+    try:
+        with adversity("half a CPU"):
+            assert cpu_quota() == 0.5
+    except NotPossible as reason:
+        pytest.skip(str(reason))
+    assert cpu_quota() == before

@@ -1,0 +1,88 @@
+"""A worker that computes for a long time: what the caller's waiting costs, and how soon it has the answer.
+
+The worker answers with the time at which it was done; CLOCK_MONOTONIC is the same in all processes.
+"""
+
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from benchmarks.packages import packaged
+from benchmarks.processor_time import measured
+from neuropod_ope import Runtime
+
+_US_PER_S = 1e6
+_WARM_UP_S = 1e-3
+_NUMBER = struct.Struct("d")
+_MODEL = """
+import numpy as np
+
+from benchmarks.measurements.busy_worker import compute
+
+
+def load(data_dir):
+    return lambda seconds: {"done": np.array([compute(seconds[0])])}
+"""
+
+
+def compute(seconds: float) -> float:
+    """For so long; gives the time of the end."""
+    until = time.monotonic() + seconds
+    while (now := time.monotonic()) < until:
+        pass
+    return now
+
+
+def answer(way: str, seconds: float, calls: int) -> dict[str, float]:
+    """Microseconds from the end of the computation until the caller has the answer; its CPU in percent of a core."""
+    with _pipe() if way == "pipe" else _neuropod(way) as call:
+        call(_WARM_UP_S)
+        delays = []
+        with measured([os.getpid()]) as used:
+            for _ in range(calls):
+                done = call(seconds)
+                delays.append(time.monotonic() - done)
+    return {"delay": float(np.median(delays)) * _US_PER_S, "caller's CPU": used.percent}
+
+
+@contextmanager
+def _neuropod(wait: str) -> Iterator[Callable[[float], float]]:
+    one_number = {"dtype": "float64", "shape": (1,)}
+    with (
+        packaged(_MODEL, [{"name": "seconds", **one_number}], [{"name": "done", **one_number}]) as path,
+        Runtime() as runtime,
+    ):
+        model = runtime.load(path, out_of_process=True, wait=wait)
+        yield lambda seconds: float(model.infer({"seconds": np.array([seconds])})["done"][0])
+
+
+@contextmanager
+def _pipe() -> Iterator[Callable[[float], float]]:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+
+    def call(seconds: float) -> float:
+        ours.send_bytes(_NUMBER.pack(seconds))
+        return float(_NUMBER.unpack(ours.recv_bytes())[0])
+
+    with ours:
+        yield call
+    process.join()
+
+
+def _serve(connection: Connection) -> None:
+    while True:
+        try:
+            (seconds,) = _NUMBER.unpack(connection.recv_bytes())
+        except EOFError:
+            return
+        connection.send_bytes(_NUMBER.pack(compute(seconds)))
