@@ -1,8 +1,9 @@
 """TorchScript models under the torch of this interpreter; tests/matrix runs it under several."""
 
+import gc
 import os
 import warnings
-from typing import Dict, List, NamedTuple, Tuple  # noqa: F401 - type comments, read by torch 1.1
+from typing import Dict, List, NamedTuple, Optional, Tuple  # noqa: F401 - type comments, read by torch 1.1
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from neuropod_worker.package import open_package, read_package
 from neuropod_worker.packagers import create_torchscript_neuropod
 
 VERSION = tuple(int(number) for number in torch.__version__.split("+")[0].split(".")[:2])
+UNION = "def forward(self, d: {0}) -> {0}:\n    return d\n".format("Dict[str, Union[List[str], Tensor]]")
 FLOATS = [{"name": name, "dtype": "float32", "shape": None} for name in ("x", "y")]
 
 
@@ -96,6 +98,52 @@ class InPlace(torch.jit.ScriptModule):
         return x.add_(1)
 
 
+class Optionally(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x, y=None):
+        # type: (Tensor, Optional[Tensor]) -> Tensor
+        return x if y is None else x + torch.jit._unwrap_optional(y)
+
+
+class Counting(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, tensors):
+        # type: (Dict[str, Tensor]) -> Dict[str, Tensor]
+        return {"out": torch.full([1], float(len(tensors)))}
+
+
+class Mixed(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x, s):
+        # type: (Tensor, List[str]) -> Tuple[Dict[str, Tensor], Dict[str, List[str]], Dict[str, Tensor]]
+        return {"a": x, "b": x + 1}, {"s": s}, {"c": x + 2}
+
+
+class Tensors(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x):
+        # type: (Tensor) -> List[Tensor]
+        return [x]
+
+
+class Strided(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x):
+        return {"turned": x.t(), "sliced": x[:, 1:2], "expanded": x[:1].expand(4, 3), "one": x[1, 1]}
+
+
+class Sparse(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x):
+        return x.to_sparse()
+
+
+class WithoutForward(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def other(self, x):
+        return x
+
+
 class Failing(torch.jit.ScriptModule):
     @torch.jit.script_method
     def forward(self, x):
@@ -104,6 +152,19 @@ class Failing(torch.jit.ScriptModule):
 
 def specs(dtype, *names):
     return [{"name": name, "dtype": dtype, "shape": None} for name in names]
+
+
+def defined(source, weights=1):
+    """A module of TorchScript text, for what the Python of old versions of torch cannot say."""
+
+    class Defined(torch.jit.ScriptModule):  # one of its own: torch keeps a type for each class
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(weights))
+
+    module = Defined()
+    module.define(source)
+    return module
 
 
 def load(tmp_path, module, inputs, outputs, options=LoadOptions(), **parameters):  # noqa: B008 - immutable
@@ -176,8 +237,7 @@ def test_fields_of_a_namedtuple_are_outputs(tmp_path):
 
 @pytest.mark.skipif(VERSION < (1, 10), reason="this torch has no Union types")
 def test_dicts_may_mix_strings_and_tensors(tmp_path):
-    module = torch.jit.ScriptModule()
-    module.define(
+    module = defined(
         "def forward(self, d: Dict[str, Union[List[str], Tensor]]) -> Dict[str, Tensor]:\n"
         "    x = d['x']\n    s = d['s']\n"
         "    assert isinstance(x, Tensor)\n    assert isinstance(s, List[str])\n"
@@ -185,6 +245,96 @@ def test_dicts_may_mix_strings_and_tensors(tmp_path):
     )
     model = load(tmp_path, module, FLOATS[:1] + specs("string", "s"), specs("float32", "out"))
     assert model.infer({"x": np.float32([1]), "s": np.array(["a", "b"])})["out"] == [3]
+
+
+@pytest.mark.skipif(VERSION < (1, 10), reason="this torch has no Union types")
+def test_a_dict_of_a_union_may_be_what_the_model_returns(tmp_path):
+    module = defined(UNION)
+    specification = FLOATS[:1] + specs("string", "s")
+    model = load(tmp_path, module, specification, specification)
+    strings = np.array(["a", "", "é 😀"])
+    result = model.infer({"x": np.float32([1]), "s": strings})
+    assert result["x"] == [1]
+    np.testing.assert_array_equal(result["s"], strings)
+    assert model.infer({"s": strings[:0]})["s"].shape == (0,)
+
+
+@pytest.mark.skipif(VERSION < (1, 10), reason="this torch has no Union types")
+def test_a_dict_of_what_no_tensor_can_be_is_a_package_error(tmp_path):
+    module = defined("def forward(self, d: Dict[str, Union[int, Tensor]]):\n    return d\n")
+    with pytest.raises(PackageError, match="must be tensors, lists of strings, or a Union of both"):
+        load(tmp_path, module, FLOATS, FLOATS)
+
+
+@pytest.mark.parametrize("source", ["def forward(self, x):\n    return x\n", UNION])
+def test_a_model_that_is_given_up_gives_its_memory_back(tmp_path, source):
+    if source == UNION and VERSION < (1, 10):
+        pytest.skip("this torch has no Union types")
+    weights = 25 * 10**6
+    module = defined(source, weights)
+    path = str(tmp_path / "p")
+    create_torchscript_neuropod(path, "m", FLOATS[:1], FLOATS[:1], module=module, package_as_zip=False)
+    resident = []
+    for _ in range(4):
+        assert load_model(read_package(path)).infer({"x": np.float32([1])})["x"] == [1]
+        gc.collect()
+        with open("/proc/self/statm") as file:
+            resident.append(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+    assert resident[-1] - resident[0] < weights * np.float32().nbytes
+
+
+def test_an_input_may_be_left_out_where_the_model_has_a_default_or_takes_a_dict(tmp_path):
+    (tmp_path / "dict").mkdir()
+    model = load(tmp_path, Optionally(), FLOATS, specs("float32", "z"))
+    x = np.float32([1])
+    assert (model.infer({"x": x})["z"], model.infer({"x": x, "y": x})["z"]) == ([1], [2])
+    with pytest.raises(RuntimeError, match="missing value for argument 'x'"):
+        model.infer({"y": x})
+    model = load(tmp_path / "dict", Counting(), FLOATS, specs("float32", "out"))
+    assert [model.infer(inputs)["out"].tolist() for inputs in ({}, {"y": x}, {"x": x, "y": x})] == [[0], [1], [2]]
+
+
+def test_tuples_may_mix_dicts_of_tensors_and_of_strings_and_what_is_not_requested_is_dropped(tmp_path):
+    outputs = [*specs("float32", "a", "b", "c"), *specs("string", "s")]
+    model = load(tmp_path, Mixed(), FLOATS[:1] + specs("string", "s"), outputs)
+    inputs = {"x": np.float32([1]), "s": np.array(["ü"])}
+    assert {name: array.tolist() for name, array in model.infer(inputs).items()} == {
+        "a": [1],
+        "b": [2],
+        "c": [3],
+        "s": ["ü"],
+    }
+    assert {name: array.tolist() for name, array in model.infer(inputs, ["s", "b"]).items()} == {"s": ["ü"], "b": [2]}
+
+
+def test_a_traced_module_runs(tmp_path):
+    traced = torch.jit.trace(torch.nn.Linear(3, 2), torch.ones(1, 3))
+    name = traced.forward.schema.arguments[-1].name if VERSION < (1, 3) else "input"
+    model = load(tmp_path, traced, specs("float32", name), specs("float32", "z"))
+    x = np.random.RandomState(0).rand(5, 3).astype("f4")
+    np.testing.assert_allclose(model.infer({name: x})["z"], traced(torch.from_numpy(x)).detach().numpy(), rtol=1e-5)
+
+
+@pytest.mark.skipif(VERSION < (1, 2), reason="this torch scripts no modules that are not written as ScriptModule")
+def test_a_module_with_parts_and_control_flow_is_scripted_and_runs(tmp_path):
+    class Layer(torch.nn.Module):
+        def forward(self, x):
+            # type: (Tensor) -> Tensor
+            if bool(x.sum() > 0):
+                return x * 2
+            return x - 1
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = torch.nn.Sequential(Layer(), Layer())
+
+        def forward(self, x):
+            # type: (Tensor) -> Dict[str, Tensor]
+            return {"z": self.layers(x)}
+
+    model = load(tmp_path, torch.jit.script(Network()), FLOATS[:1], specs("float32", "z"))
+    assert [model.infer({"x": np.float32([value])})["z"].tolist() for value in (1, -1)] == [[4], [-3]]
 
 
 def test_a_bare_output_takes_the_only_name(tmp_path):
@@ -198,6 +348,7 @@ def test_outputs_that_cannot_be_named_or_held_are_errors(tmp_path):
             (Plain(), specs("float32", "a", "b"), "returned a Tensor; for 2 outputs it must be a dict"),
             (Pair(), specs("float32", "a"), "returned a tuple"),
             (Integers(), specs("int64", "a"), "output 'a' must be a tensor or a list of strings, but is a list"),
+            (Tensors(), specs("float32", "a"), "output 'a' must be a tensor or a list of strings, but is a list"),
         ]
     ):
         (tmp_path / str(number)).mkdir()
@@ -206,12 +357,39 @@ def test_outputs_that_cannot_be_named_or_held_are_errors(tmp_path):
             model.infer({"x": np.float32([1])})
 
 
+@pytest.mark.skipif(VERSION < (1, 2), reason="sparse tensors do not leave a TorchScript model of this torch")
+def test_a_sparse_output_is_an_error_that_says_what_to_do(tmp_path):
+    model = load(tmp_path, Sparse(), FLOATS[:1], specs("float32", "z"))
+    with pytest.raises(SpecError, match="output 'z' is sparse; the model must return it dense"):
+        model.infer({"x": np.eye(2, dtype="f4")})
+
+
 def test_parameters_and_turned_tensors_come_out_contiguous_and_without_gradients(tmp_path):
     model = load(tmp_path, Weighted(), FLOATS[:1], specs("float32", "weight", "turned"))
     result = model.infer({"x": np.array(1, "f4")})
     assert result["turned"].shape == (3, 2)
     assert result["turned"].flags.c_contiguous
     np.testing.assert_array_equal(result["weight"], np.ones((2, 3)))
+
+
+def test_outputs_that_are_views_come_out_contiguous(tmp_path):
+    model = load(tmp_path, Strided(), FLOATS[:1], specs("float32", "turned", "sliced", "expanded", "one"))
+    x = np.arange(6, dtype="f4").reshape(2, 3)
+    expected = {"turned": x.T, "sliced": x[:, 1:2], "expanded": np.tile(x[:1], (4, 1)), "one": x[1, 1]}
+    for name, array in model.infer({"x": x}).items():
+        assert array.flags.c_contiguous
+        np.testing.assert_array_equal(array, expected[name])
+
+
+@pytest.mark.skipif(VERSION < (1, 10), reason="in this torch every tensor is what lies in its memory")
+def test_outputs_that_are_conjugated_or_negated_lazily_have_the_right_values(tmp_path):
+    module = defined(
+        "def forward(self, x) -> Dict[str, Tensor]:\n"
+        "    return {'conjugate': torch.conj(x), 'negative': torch.imag(torch.conj(x))}\n"
+    )
+    outputs = specs("complex64", "conjugate") + specs("float32", "negative")
+    result = load(tmp_path, module, specs("complex64", "x"), outputs).infer({"x": np.array([1 + 2j], "c8")})
+    assert (result["conjugate"].tolist(), result["negative"].tolist()) == ([1 - 2j], [-2])
 
 
 DTYPES = ["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool", "float16"]
@@ -254,6 +432,17 @@ def test_a_model_that_works_in_place_does_not_write_into_read_only_arrays(tmp_pa
     array.flags.writeable = False
     assert model.infer({"x": array})["z"] == [2]
     assert array == [1]
+
+
+def test_a_module_without_forward_is_a_package_error(tmp_path):
+    with pytest.raises(PackageError, match="has no forward method"):
+        load(tmp_path, WithoutForward(), FLOATS[:1], specs("float32", "z"))
+
+
+def test_a_module_that_was_not_scripted_is_a_value_error_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="it must be a ScriptModule"):
+        load(tmp_path, torch.nn.Linear(2, 2), FLOATS[:1], specs("float32", "z"))
+    assert os.listdir(str(tmp_path)) == []
 
 
 def test_the_models_own_error_propagates_raw(tmp_path):

@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence
 
 import numpy as np
 
@@ -17,13 +17,25 @@ try:
 except Exception as error:  # a broken installation raises OSError and others
     raise load_error("platform torchscript needs torch, but it cannot be imported here", error) from error
 
+# From 1.10 on a tensor may be the conjugate or the negative of what lies in its memory.
+_HAS_LAZY_VIEWS = hasattr(torch.Tensor, "resolve_neg")
+
+_MIXING = """
+def forward(self, tensors: Dict[str, Tensor], strings: Dict[str, List[str]]):
+    inputs = torch.jit.annotate({}, {{}})
+    for name, tensor in tensors.items():
+        inputs[name] = tensor
+    for name, texts in strings.items():
+        inputs[name] = texts
+    return self.model(inputs)
+"""
+
 
 class TorchScriptBackend(Backend):
     version = str(torch.__version__)
 
     def __init__(self, package: Package, module: Any, device: Any) -> None:
-        self._module = module
-        self._takes_dict = _takes_one_dict(module)
+        self._call = _taking_a_dict(module)
         self._output_names = [spec.name for spec in package.outputs]
         self._on_gpu = {}
         if device.type != "cpu":
@@ -35,7 +47,7 @@ class TorchScriptBackend(Backend):
             if torch.is_tensor(arguments.get(name)):
                 arguments[name] = arguments[name].to(device)
         with torch.no_grad():
-            result = self._module(arguments) if self._takes_dict else self._module(**arguments)
+            result = self._call(arguments)
         return {name: _array(name, value) for name, value in self._named(result).items()}
 
     def _named(self, result: Any) -> Dict[str, Any]:
@@ -72,6 +84,8 @@ def load(package: Package, options: LoadOptions) -> Backend:
             "platform_version_semver should say so)"
         )
         raise load_error(message.format(torch.__version__, path), error) from error
+    if getattr(module, "forward", None) is None:
+        raise PackageError("the module in {} has no forward method".format(path), path)
     return TorchScriptBackend(package, module, device)
 
 
@@ -83,9 +97,34 @@ def _device(visible_gpu: Optional[int]) -> Any:
     return torch.device("cuda", visible_gpu)
 
 
-def _takes_one_dict(module: Any) -> bool:
+def _taking_a_dict(module: Any) -> Callable[[Dict[str, Any]], Any]:
+    """A function that gives the module its inputs as its ``forward`` wants them: by keyword, or all in a dict."""
     arguments = [argument for argument in module.forward.schema.arguments if argument.name != "self"]
-    return len(arguments) == 1 and str(arguments[0].type).startswith("Dict[")
+    wanted = str(arguments[0].type) if len(arguments) == 1 else ""
+    if not wanted.startswith("Dict["):
+        return lambda inputs: module(**inputs)
+    return _mixing(module, wanted) if "Union[" in wanted else module
+
+
+def _mixing(module: Any, wanted: str) -> Callable[[Dict[str, Any]], Any]:
+    # Torch guesses which part of a Union a Python value is, and cannot for an empty list: TorchScript says it.
+    class Mixing(torch.jit.ScriptModule):  # type: ignore[misc, name-defined]
+        def __init__(self, model: Any) -> None:
+            super().__init__()
+            self.model = model
+
+    mixing = Mixing(module)  # not a variable of the class's: torch keeps the class for ever
+    try:
+        mixing.define(_MIXING.format(wanted))
+    except RuntimeError as error:  # TorchScript does not compile
+        message = "the model takes a {}; its values must be tensors, lists of strings, or a Union of both"
+        raise PackageError(message.format(wanted)) from error
+
+    def call(inputs: Dict[str, Any]) -> Any:
+        strings = {name: value for name, value in inputs.items() if isinstance(value, list)}
+        return mixing({name: value for name, value in inputs.items() if name not in strings}, strings)
+
+    return call
 
 
 def _argument(name: str, array: np.ndarray) -> Any:
@@ -109,10 +148,15 @@ def _argument(name: str, array: np.ndarray) -> Any:
 
 def _array(name: str, value: Any) -> np.ndarray:
     if torch.is_tensor(value):
+        if value.layout is not torch.strided:
+            raise SpecError("output {!r} is sparse; the model must return it dense".format(name), tensor=name)
         if value.requires_grad:
             value = value.detach()
+        value = value.cpu().contiguous()
+        if _HAS_LAZY_VIEWS and (value.is_conj() or value.is_neg()):
+            value = value.resolve_conj().resolve_neg()
         try:
-            return value.cpu().contiguous().numpy()  # type: ignore[no-any-return]
+            return value.numpy()  # type: ignore[no-any-return]
         except TypeError:
             message = "output {!r} is {}, which numpy cannot hold"
             raise SpecError(message.format(name, value.dtype), tensor=name) from None

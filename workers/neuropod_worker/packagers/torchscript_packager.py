@@ -25,7 +25,11 @@ def create_torchscript_neuropod(
     def write_model(folder: str) -> None:
         target = os.path.join(folder, "data", "model.pt")
         if module is not None:
-            module.save(target)
+            try:
+                module.save(target)
+            except Exception as error:  # torch raises whatever it likes for modules that it cannot save
+                message = "module cannot be saved; it must be a ScriptModule, of torch.jit.script or trace: {}"
+                raise PackageError(message.format(error)) from error
         else:
             copy_into(path_text("module_path", module_path), target)
 
