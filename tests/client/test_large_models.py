@@ -6,7 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from environments_for_tests import WORKERS, environment
+from environments_for_tests import WORKERS, locked_environment
 
 from neuropod_ope import Runtime
 
@@ -39,7 +39,7 @@ def roomy(tmp_path):
 
 @pytest.mark.frameworks
 def test_a_torchscript_model_of_more_than_two_gigabytes_is_packaged_and_runs(roomy):
-    python = environment("torch-2.13.0-py311", "3.11", ["torch==2.13.0", "numpy", "pytest"])
+    python = locked_environment("torch-2.13.0-py311")
     package = roomy / "large.neuropod"
     (roomy / "package.py").write_text(PACKAGES)
     environ = {**os.environ, "PYTHONPATH": str(WORKERS)}
