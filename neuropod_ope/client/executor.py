@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-Signature = tuple[Any, ...]  # name, dtype and shape of each tensor, flat: what makes two calls alike
+from neuropod_worker.problem.signatures import Signature
 
 
 class WorkerInfo(NamedTuple):

@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from neuropod_ope.client.executor import Signature
 from neuropod_ope.errors import SpecError
 from neuropod_worker.problem.checks import check_inputs
 from neuropod_worker.problem.dtypes import canonical_dtype, numpy_dtype
+from neuropod_worker.problem.signatures import Signature, Signatures
 from neuropod_worker.problem.specs import TensorSpec
-
-# Shapes vary with the data; the signatures remembered must not grow for ever.
-_REMEMBERED_SIGNATURES = 1024
 
 
 class InputReader:
@@ -24,24 +21,25 @@ class InputReader:
         self._specs = tuple(specs)
         self._by_name = {spec.name: spec for spec in specs}
         self._validate = validate
-        self._accepted: set[Signature] = set()
+        self._signatures = Signatures()
 
     def read(self, inputs: Mapping[str, Any]) -> tuple[Signature, dict[str, np.ndarray]]:
         """The signature and the arrays. Raises SpecError for what does not fit."""
-        if not isinstance(inputs, Mapping):
+        if type(inputs) is dict:
+            repeated = self._signatures.repeated(inputs)
+            if repeated is not None and repeated.checked:
+                return repeated, inputs.copy()
+        elif not isinstance(inputs, Mapping):
             raise SpecError(f"inputs must be a dict of tensors by name, not {type(inputs).__name__}")
-        key: Signature = ()
-        arrays: dict[str, np.ndarray] = {}
-        for name, value in inputs.items():
-            array = value if type(value) is np.ndarray and value.dtype.kind != "O" else self._array(name, value)
-            arrays[name] = array
-            key += (name, array.dtype, array.shape)
-        if key not in self._accepted:
+        arrays = {
+            name: value if type(value) is np.ndarray and value.dtype.kind != "O" else self._array(name, value)
+            for name, value in inputs.items()
+        }
+        signature = self._signatures.of(arrays)
+        if not signature.checked:
             self._check(arrays)
-            if len(self._accepted) >= _REMEMBERED_SIGNATURES:
-                self._accepted.clear()
-            self._accepted.add(key)
-        return key, arrays
+            signature.checked = True
+        return signature, arrays
 
     def _check(self, arrays: dict[str, np.ndarray]) -> None:
         for name, array in arrays.items():

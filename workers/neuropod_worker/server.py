@@ -20,6 +20,7 @@ from neuropod_worker.backends.backend import load_error
 from neuropod_worker.failure import failure_of
 from neuropod_worker.outputs import place_outputs_with
 from neuropod_worker.package import read_package
+from neuropod_worker.problem.signatures import Signatures
 from neuropod_worker.shm import channel, control
 from neuropod_worker.shm.arena import PAGE, SharedMemoryExhausted, arena_over
 from neuropod_worker.shm.doorbell import DOORBELLS, PipeDoorbell, SemaphoreDoorbell
@@ -107,6 +108,7 @@ class Server:
         reply_file = SharedFile(reply_fd, reply_memory)
         self._outputs = SendingFrames(arena_over(reply_fd, reply_memory), reply_memory, reply_file)
         place_outputs_with(self._outputs.place)
+        self._signatures = Signatures()  # of outputs
         self._models: Dict[int, LoadedModel] = {}
         self._states: Dict[int, str] = {}
         self._queue: Deque[Tuple[Any, int]] = deque()
@@ -239,8 +241,7 @@ class Server:
             outputs = model.infer(inputs, message.requested)
             self._end_forked_child()
             finished = monotonic_ns()
-            key = tuple([(name, array.dtype, array.shape) for name, array in outputs.items()])
-            sent = self._outputs.acquire(key, outputs)
+            sent = self._outputs.acquire(self._signatures.of(outputs), outputs)
         finally:
             # Only now: an output may be a view of an input. What the model keeps is released when it lets go.
             inputs = outputs = {}

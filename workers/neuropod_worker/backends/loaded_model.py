@@ -1,6 +1,6 @@
 """A model ready to run: gives arrays to its platform's backend, takes what comes and makes arrays of it."""
 
-from typing import Any, Optional, Sequence, Set, Tuple
+from typing import Any, Optional, Sequence
 
 import numpy as np
 
@@ -10,11 +10,7 @@ from neuropod_worker.errors import SpecError
 from neuropod_worker.package.package import Package
 from neuropod_worker.problem.checks import Arrays, check_outputs, select_outputs
 from neuropod_worker.problem.dtypes import DTYPES, dtype_name
-
-# Shapes vary with the data; the verdicts remembered for them must not grow for ever.
-_REMEMBERED_SIGNATURES = 1024
-
-_Signature = Tuple[Tuple[str, type, Any, Tuple[int, ...]], ...]
+from neuropod_worker.problem.signatures import Signature, Signatures
 
 
 def load_model(package: Package, options: LoadOptions = LoadOptions()) -> "LoadedModel":  # noqa: B008 - immutable
@@ -33,7 +29,7 @@ class LoadedModel:
         self.platform_version = backend.version
         self._backend = backend
         self._validate = options.validate
-        self._settled: Set[_Signature] = set()
+        self._signatures = Signatures()
 
     def infer(self, inputs: Arrays, requested: Optional[Sequence[str]] = None) -> Arrays:
         """Run the model; return arrays in native byte order, all outputs or the requested ones.
@@ -43,12 +39,12 @@ class LoadedModel:
         """
         names = None if requested is None else select_outputs(self.package.outputs, requested)
         outputs = self._backend.infer(inputs, names)
+        signature: Optional[Signature] = None
         try:
-            signature = tuple([(name, type(it), it.dtype, it.shape) for name, it in outputs.items()])
-            settled = signature in self._settled
+            signature = self._signatures.of(outputs)
         except (AttributeError, TypeError):  # lists, scalars, or no dict at all
-            signature, settled = (), False
-        if not settled:
+            pass
+        if signature is None or not signature.checked:
             outputs = self._settle(outputs, signature)
         if names is None:
             return outputs
@@ -67,7 +63,7 @@ class LoadedModel:
             self.package.name, self.package.platform, self.platform_version
         )
 
-    def _settle(self, outputs: Any, signature: _Signature) -> Arrays:
+    def _settle(self, outputs: Any, signature: Optional[Signature]) -> Arrays:
         """Make native arrays of outputs and check them; remember the signature if they were so to begin with."""
         if not isinstance(outputs, dict):
             message = "the model must return a dict of arrays by output name, but returned {}"
@@ -75,10 +71,8 @@ class LoadedModel:
         arrays = {name: _native_array(name, value) for name, value in outputs.items()}
         if self._validate:
             check_outputs(self.package.outputs, arrays)
-        if all(arrays[name] is outputs[name] for name in arrays):
-            if len(self._settled) >= _REMEMBERED_SIGNATURES:
-                self._settled.clear()
-            self._settled.add(signature)
+        if signature is not None:
+            signature.checked = all(arrays[name] is outputs[name] for name in arrays)
         return arrays
 
 

@@ -95,8 +95,8 @@ class SendingFrames:
         )  # blocks of `place` whose arrays are gone; finalizers append, from any thread
         self.retired: Deque[int] = deque()  # frames that the receiver should forget; rides on the next message
 
-    def acquire(self, key: Tuple[Any, ...], arrays: Dict[str, np.ndarray]) -> SentFrame:
-        """A frame with the arrays' contents. ``key`` must stand for their names, dtypes and shapes.
+    def acquire(self, key: Any, arrays: Dict[str, np.ndarray]) -> SentFrame:
+        """A frame with the arrays' contents. ``key`` must stand for their names, dtypes and shapes: a `Signature`.
 
         Raises SharedMemoryExhausted.
         """
@@ -126,9 +126,7 @@ class SendingFrames:
                 place.owner.lend(array)
         return frame
 
-    def _lay_out(
-        self, key: Tuple[Any, ...], arrays: Dict[str, np.ndarray], places: "List[Optional[Placed]]"
-    ) -> SentFrame:
+    def _lay_out(self, key: Any, arrays: Dict[str, np.ndarray], places: "List[Optional[Placed]]") -> SentFrame:
         contents = [
             (name, array, encode_strings(array) if array.dtype.kind == "U" else array, place)
             for (name, array), place in zip(arrays.items(), places)

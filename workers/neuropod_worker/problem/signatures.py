@@ -1,0 +1,60 @@
+"""What makes two calls alike: the names, dtypes and shapes of their tensors, as one object."""
+
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+import numpy as np
+
+# Shapes vary with the data; the signatures remembered must not grow for ever.
+_MOST = 1024
+
+
+class Signature:
+    """Alike calls have the same object, so a comparison or a dictionary needs no look at the tensors.
+
+    ``checked`` is the user's, to note that tensors like these are in order.
+    """
+
+    __slots__ = ("_tensors", "checked")
+
+    def __init__(self, tensors: Tuple[Tuple[str, Any, Tuple[int, ...]], ...]) -> None:
+        self._tensors = tensors
+        self.checked = False
+
+    def fits(self, arrays: Mapping[str, Any]) -> bool:
+        """Whether these are plain arrays of just these names, dtypes and shapes. False may be wrong."""
+        if len(arrays) != len(self._tensors):
+            return False
+        for (name, array), (known, dtype, shape) in zip(arrays.items(), self._tensors):
+            # By identity of the dtype: numpy has one object for each of the usual ones, and comparing is slow.
+            if name != known or type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
+                return False
+        return True
+
+
+class Signatures:
+    """The signatures of one model's inputs or outputs."""
+
+    def __init__(self) -> None:
+        self._known: Dict[Any, Signature] = {}
+        self._last: Optional[Signature] = None  # if it is one of plain arrays
+
+    def repeated(self, arrays: Mapping[str, Any]) -> Optional[Signature]:
+        """The last signature, if these arrays have it."""
+        last = self._last
+        return last if last is not None and last.fits(arrays) else None
+
+    def of(self, arrays: Mapping[str, Any]) -> Signature:
+        """The signature of arrays by name. Raises AttributeError or TypeError if they are none."""
+        repeated = self.repeated(arrays)
+        if repeated is not None:
+            return repeated
+        tensors = tuple([(name, array.dtype, array.shape) for name, array in arrays.items()])
+        types = tuple([type(array) for array in arrays.values()])
+        key = (tensors, types)
+        signature = self._known.get(key)
+        if signature is None:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            signature = self._known[key] = Signature(tensors)
+        self._last = signature if all(type_ is np.ndarray for type_ in types) else None
+        return signature
