@@ -7,6 +7,7 @@ A request is a line of JSON on stdin, ``[function, arguments]``, a function bein
 
 import importlib
 import json
+import logging
 import os
 import sys
 import traceback
@@ -18,6 +19,7 @@ from benchmarks.figures import NotPossible
 def main() -> None:
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    logging.disable()  # workers that die on purpose are figures
     for line in sys.stdin:
         function, arguments = json.loads(line)
         print(json.dumps(_reply(function, arguments)), file=replies, flush=True)

@@ -6,7 +6,7 @@ A goal of the hot path is a ratio to the bare shared-memory row of the same run:
 from typing import NamedTuple
 
 from benchmarks.contenders import ALLOCATED, BARE, BLOCKING, DIRECT, PIPE, PLAIN, SPINNING
-from benchmarks.suites import paced
+from benchmarks.suites import deaths, paced
 
 
 class Goal(NamedTuple):
@@ -49,4 +49,5 @@ GOALS: tuple[Goal, ...] = (
         Goal("paced", "1 KB", PLAIN, paced.column(rate), paced.TO_THE_BETTER, 1.5, (BLOCKING, SPINNING))
         for rate in paced.RATES
     ),
+    Goal("deaths", "deaths", deaths.OURS, deaths.COLUMN, "p99", 2.0, (PIPE,)),
 )

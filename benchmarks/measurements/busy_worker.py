@@ -3,6 +3,7 @@
 The worker answers with the time at which it was done; CLOCK_MONOTONIC is the same in all processes.
 """
 
+import inspect
 import os
 import struct
 import time
@@ -20,15 +21,6 @@ from neuropod_ope import Runtime
 _US_PER_S = 1e6
 _WARM_UP_S = 1e-3
 _NUMBER = struct.Struct("d")
-_MODEL = """
-import numpy as np
-
-from benchmarks.measurements.busy_worker import compute
-
-
-def load(data_dir):
-    return lambda seconds: {"done": np.array([compute(seconds[0])])}
-"""
 
 
 def compute(seconds: float) -> float:
@@ -37,6 +29,18 @@ def compute(seconds: float) -> float:
     while (now := time.monotonic()) < until:
         pass
     return now
+
+
+_MODEL = f"""
+import time
+
+import numpy as np
+
+{inspect.getsource(compute)}
+
+def load(data_dir):
+    return lambda seconds: {{"done": np.array([compute(seconds[0])])}}
+"""
 
 
 def answer(way: str, seconds: float, calls: int) -> dict[str, float]:

@@ -43,4 +43,5 @@ SUITES = {
     "pinned": Suite("calls back to back, client and worker on own cores and on one core", "latency:run_pinned"),
     "paced": Suite("calls at a given rate, and none: latency and processor time", "paced:run"),
     "adverse": Suite("a busy thread, one core, half a CPU, a worker that is busy for long", "adverse:run"),
+    "deaths": Suite("a worker is killed in a call: when the caller knows, and has its next answer", "deaths:run"),
 }
