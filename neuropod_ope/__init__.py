@@ -33,6 +33,7 @@ from neuropod_worker.packagers import (
     create_pytorch_neuropod,
     create_tensorflow_neuropod,
     create_torchscript_neuropod,
+    randomify_neuropod,
 )
 from neuropod_worker.problem.specs import TensorSpec
 
@@ -65,4 +66,5 @@ __all__ = [
     "create_tensorflow_neuropod",
     "create_torchscript_neuropod",
     "load_neuropod",
+    "randomify_neuropod",
 ]

@@ -5,6 +5,7 @@
 """
 
 from neuropod_worker.packagers.keras_packager import create_keras_neuropod
+from neuropod_worker.packagers.placeholder_packager import randomify_neuropod
 from neuropod_worker.packagers.python_packager import create_python_neuropod, create_pytorch_neuropod
 from neuropod_worker.packagers.tensorflow_packager import create_tensorflow_neuropod
 from neuropod_worker.packagers.torchscript_packager import create_torchscript_neuropod
@@ -15,4 +16,5 @@ __all__ = [
     "create_pytorch_neuropod",
     "create_tensorflow_neuropod",
     "create_torchscript_neuropod",
+    "randomify_neuropod",
 ]
