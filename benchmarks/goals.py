@@ -6,7 +6,7 @@ A goal of the hot path is a ratio to the bare shared-memory row of the same run:
 from typing import NamedTuple
 
 from benchmarks.contenders import ALLOCATED, BARE, BLOCKING, DIRECT, PIPE, PLAIN, SPINNING
-from benchmarks.suites import deaths, paced
+from benchmarks.suites import deaths, paced, startup
 
 
 class Goal(NamedTuple):
@@ -50,4 +50,7 @@ GOALS: tuple[Goal, ...] = (
         for rate in paced.RATES
     ),
     Goal("deaths", "deaths", deaths.OURS, deaths.COLUMN, "p99", 2.0, (PIPE,)),
+    # 90 ms where the import of numpy alone takes 60.
+    Goal("startup", "start", startup.OURS, startup.ALONE, "ratio", 90 / 60, (startup.BARE,)),
+    Goal("startup", "waiting", startup.WAITING, startup.MANY_WORKERS, "CPU", 0.1, ()),
 )

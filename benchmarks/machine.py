@@ -3,6 +3,7 @@
 import os
 import platform
 import shlex
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -27,3 +28,15 @@ def _cpu_model() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, platform.machine())
+
+
+def others_percent(seconds: float = 0.5) -> float:
+    """The processor time that all processes use while this one sleeps, in percent of one core."""
+    before = _busy_s()
+    time.sleep(seconds)
+    return 100 * (_busy_s() - before) / seconds
+
+
+def _busy_s() -> float:
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")

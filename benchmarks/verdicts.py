@@ -1,7 +1,7 @@
 """Which goals the figures meet. Pure.
 
-"void" is what cannot be judged: something did not run, or what a goal is compared with differed too much from round
-to round.
+"void" is what cannot be judged: the machine was busy with something else, something did not run, or what a goal is
+compared with differed too much from round to round.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from benchmarks.report import aligned, number
 _MOST_SPREAD = 0.2  # of a reference; on a calm machine it is a few hundredths
 
 
-def verdicts(entries: Sequence[Entry], goals: Sequence[Goal] = GOALS) -> str:
+def verdicts(entries: Sequence[Entry], goals: Sequence[Goal] = GOALS, calm: bool = True) -> str:
     """A table of the goals of what was measured or should have been; empty if there are none."""
     lines = [["goal", "is", "should be", ""]]
     figures = {one[:5]: one for one in entries if isinstance(one, Figure)}
@@ -24,7 +24,8 @@ def verdicts(entries: Sequence[Entry], goals: Sequence[Goal] = GOALS) -> str:
             limit = f"{'≥' if goal.least else '≤'} {number(goal.limit)}"
             figure = figures.get(goal[:5])
             shown = "–" if figure is None else f"{number(figure.value)} {figure.unit}".strip()
-            lines.append([name, shown, limit, _verdict(goal, figure, entries)])
+            verdict = _verdict(goal, figure, entries) if calm else "void: the machine was busy"
+            lines.append([name, shown, limit, verdict])
     return aligned(lines) if len(lines) > 1 else ""
 
 

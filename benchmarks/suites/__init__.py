@@ -44,4 +44,5 @@ SUITES = {
     "paced": Suite("calls at a given rate, and none: latency and processor time", "paced:run"),
     "adverse": Suite("a busy thread, one core, half a CPU, a worker that is busy for long", "adverse:run"),
     "deaths": Suite("a worker is killed in a call: when the caller knows, and has its next answer", "deaths:run"),
+    "startup": Suite("from nothing to the first answer, one and several at once; workers that wait", "startup:run"),
 }

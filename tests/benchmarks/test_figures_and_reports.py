@@ -1,9 +1,12 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
 from benchmarks.figures import Figure, Missing, as_data, from_data, median_and_spread, ratios
 from benchmarks.goals import GOALS, Goal
+from benchmarks.machine import others_percent
 from benchmarks.report import aligned, number, tables, text
 from benchmarks.suites import SUITES
 from benchmarks.verdicts import verdicts
@@ -99,6 +102,20 @@ def test_a_goal_is_void_if_its_own_row_did_not_run():
     entries = [*ENTRIES[4:], Figure("latency", "unpinned", "bare", "1 MB", "p50", 2.0, "µs")]
     goal = Goal("latency", "unpinned", "full", "1 MB", "p50", 4.0, ("bare",))
     assert last_cells(verdicts(entries, [goal])) == ["void: it did not run"]
+
+
+def test_no_goal_is_judged_on_a_busy_machine():
+    goal = Goal("latency", "unpinned", "full", "1 KB", "p50", 20.0, ("bare",))
+    assert last_cells(verdicts(ENTRIES, [goal])) == ["met"]
+    assert last_cells(verdicts(ENTRIES, [goal], calm=False)) == ["void: the machine was busy"]
+
+
+def test_a_busy_process_is_seen():
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        try:
+            assert others_percent() > 0
+        finally:
+            process.kill()
 
 
 def last_cells(table):
