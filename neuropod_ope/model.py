@@ -6,13 +6,17 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from neuropod_ope.client.executor import Executor, Request, WorkerInfo
+from neuropod_ope.client.deadlines import Deadlines
+from neuropod_ope.client.executor import Executor, Pending, Request, WorkerInfo
+from neuropod_ope.client.future import InferFuture, Task
 from neuropod_ope.client.inputs import InputReader
 from neuropod_ope.client.memory import InputMemory
 from neuropod_ope.errors import HandleClosed, NeuropodError
@@ -38,6 +42,7 @@ class Neuropod:
         validate: bool,
         timeout: float | None,
         memory: InputMemory,
+        deadlines: Deadlines,
     ) -> None:
         self.name: str = package.name
         self.platform: str = package.platform
@@ -47,6 +52,7 @@ class Neuropod:
         self._make_executor = make_executor
         self._out_of_process = out_of_process
         self._timeout = timeout
+        self._deadlines = deadlines
         self._reader = InputReader(package.inputs, validate)
         self._memory = memory
         # A list: later a handle may spread its calls over several.
@@ -96,16 +102,114 @@ class Neuropod:
         Raises SpecError (what does not fit the problem definition), ModelError (the model's own exception),
         WorkerDied, InferTimeout, SharedMemoryExhausted, HandleClosed.
         """
+        request, deadline = self._request(inputs, requested_outputs, timeout)
+        executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
+        return executor.submit(request, deadline).result(deadline)
+
+    def submit(
+        self,
+        inputs: Mapping[str, Any],
+        requested_outputs: Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> Future[dict[str, np.ndarray]]:
+        """Like `infer`, without waiting: the outputs, or the error, come with the future.
+
+        The arrays in ``inputs`` may be changed as soon as this returns. Calls start in the order in which they were
+        submitted; ``cancel()`` of the future works until its call starts. Callbacks of futures run in a thread of the
+        model's and hold the others up, so they should be short, and not wait for another future. A model that was not
+        loaded yet is loaded first.
+
+        In this process, too, such calls run one after the other, in a thread of the model's.
+
+        Raises at once: SpecError, QueueFull (so much was submitted that waiting for some of it is due),
+        SharedMemoryExhausted, HandleClosed, and what loading raises.
+        """
+        request, deadline = self._request(inputs, requested_outputs, timeout)
+        if self._state != "ready":
+            self._loaded(deadline)
+        return self._enqueue(request, deadline, detached=True)
+
+    async def infer_async(
+        self,
+        inputs: Mapping[str, Any],
+        requested_outputs: Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Like `infer`, for coroutines: the event loop goes on. Cancelling cancels a call that has not started.
+
+        Any number of them may wait, each for its turn. As with `infer`, arrays in ``inputs`` must not be changed
+        meanwhile.
+        """
+        import asyncio  # 30 ms; who calls this has imported it, and nobody else needs it
+
+        request, deadline = self._request(inputs, requested_outputs, timeout)
+        if self._state != "ready":
+            await asyncio.get_running_loop().run_in_executor(None, self._loaded, deadline)
+        return await asyncio.wrap_future(self._enqueue(request, deadline, detached=False))
+
+    def infer_many(
+        self,
+        many: Iterable[Mapping[str, Any]],
+        requested_outputs: Sequence[str] | None = None,
+        timeout: float | None = None,
+        *,
+        max_in_flight: int = 8,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Like `infer` for each of ``many``: yields their outputs in their order.
+
+        Up to ``max_in_flight`` calls are sent ahead, so that the next inputs are made and placed while the worker
+        computes; arrays may be changed as soon as the next ones are asked for. In this process calls run one at a
+        time, as results are asked for. ``timeout`` is for each call, from when it was sent.
+
+        The first error ends the iteration. Then, and when the iterator is closed, what is in flight is cancelled.
+        """
+        if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int) or max_in_flight < 1:
+            raise ValueError(f"max_in_flight must be a whole number of calls, at least 1, not {max_in_flight!r}")
+        if not self._out_of_process:
+            return (self.infer(inputs, requested_outputs, timeout) for inputs in many)
+        return self._infer_ahead(many, requested_outputs, timeout, max_in_flight)
+
+    def _infer_ahead(
+        self,
+        many: Iterable[Mapping[str, Any]],
+        requested_outputs: Sequence[str] | None,
+        timeout: float | None,
+        max_in_flight: int,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        ahead: deque[tuple[Pending, float | None]] = deque()
+        try:
+            for inputs in many:
+                request, deadline = self._request(inputs, requested_outputs, timeout)
+                executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
+                ahead.append((executor.submit(request, deadline), deadline))
+                ahead[-1][0].detach()
+                if len(ahead) == max_in_flight:
+                    pending, deadline = ahead.popleft()
+                    yield pending.result(deadline)
+            while ahead:
+                pending, deadline = ahead.popleft()
+                yield pending.result(deadline)
+        finally:
+            for pending, _ in ahead:
+                pending.cancel()
+
+    def _request(
+        self, inputs: Mapping[str, Any], requested_outputs: Sequence[str] | None, timeout: float | None
+    ) -> tuple[Request, float | None]:
         signature, arrays = self._reader.read(inputs)
         requested = None
         if requested_outputs is not None:
             requested = select_outputs(self.outputs, requested_outputs)
         if timeout is None:
             timeout = self._timeout
-        deadline = None if timeout is None else self._deadline(timeout)
-        request = Request(signature, arrays, requested)
-        executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
-        return executor.submit(request, deadline).result(deadline)
+        return Request(signature, arrays, requested), None if timeout is None else self._deadline(timeout)
+
+    def _enqueue(self, request: Request, deadline: float | None, detached: bool) -> InferFuture:
+        task = Task(request, deadline, detached, self)
+        self._executors[0].enqueue(task)
+        if deadline is not None:
+            self._deadlines.add(deadline, task)
+        return task.future
 
     def allocate(self, name: str, shape: Sequence[int]) -> np.ndarray:
         """An uninitialised array for input ``name`` that reaches the worker without a copy. Reusable.

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from neuropod_ope.client.deadlines import Deadlines
 from neuropod_ope.client.executor import Executor
 from neuropod_ope.client.handshake import Launch
 from neuropod_ope.client.in_process import InProcessExecutor
@@ -96,12 +97,14 @@ class Runtime:
         self._memory_budget = memory_budget
         self._portable = portable
         self._loop = SupervisorLoop()
+        self._deadlines = Deadlines()
         self._lock = threading.Lock()  # around the sets of models and shared workers
         self._models: weakref.WeakSet[Neuropod] = weakref.WeakSet()
         self._shared_workers: weakref.WeakSet[SharedWorker] = weakref.WeakSet()
         self._state = "open"
         _runtimes.add(self)
         weakref.finalize(self, self._loop.abandon)
+        weakref.finalize(self, self._deadlines.end)
 
     def load(
         self,
@@ -146,7 +149,8 @@ class Runtime:
             return self._in_process_executor(package, requirement, environment, options)
 
         memory = self._input_memory(package, out_of_process)
-        return self._started(Neuropod(package, make_executor, out_of_process, validate, timeout, memory), lazy)
+        model = Neuropod(package, make_executor, out_of_process, validate, timeout, memory, self._deadlines)
+        return self._started(model, lazy)
 
     def environment(self, path: str | os.PathLike[str]) -> Environment:
         """The environment that a package needs, for `worker`; built if it is missing and policy allows it."""
@@ -199,7 +203,7 @@ class Runtime:
         _check_timeout(timeout, True)
         package, _ = self._open(path)
         memory = self._input_memory(package, True)
-        model = Neuropod(package, lambda: make_executor(package), True, validate, timeout, memory)
+        model = Neuropod(package, lambda: make_executor(package), True, validate, timeout, memory, self._deadlines)
         return self._started(model, lazy)
 
     def _input_memory(self, package: Package, out_of_process: bool) -> InputMemory:
@@ -281,6 +285,8 @@ class Runtime:
             with ThreadPoolExecutor(_CLOSING_THREADS) as pool:
                 list(pool.map(lambda close: close(), closing))
         self._loop.close()
+        self._deadlines.end()
+        self._deadlines.join()
 
     def _check_open(self) -> None:
         if self._state == "forked":

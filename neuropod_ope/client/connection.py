@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from neuropod_ope.client.call import Call, Finisher
 from neuropod_ope.client.executor import Request
 from neuropod_ope.client.handshake import Launch, connect
+from neuropod_ope.client.line import Line, Turn
 from neuropod_ope.client.outputs import OutputReader
-from neuropod_ope.client.receiver import ReceiverRole
+from neuropod_ope.client.receiver import Awaited, ReceiverRole
 from neuropod_ope.errors import HandleClosed, ProtocolViolation, QueueFull
 from neuropod_ope.supervisor.diagnosis import Death
 from neuropod_ope.supervisor.loop import SupervisorLoop
@@ -33,27 +35,14 @@ from neuropod_worker.wire import messages as m
 from neuropod_worker.wire.codec import decode, encode
 from neuropod_worker.wire.conversation import REQUEST, step
 
+# Each of them may be cancelled while the worker is busy, which takes a slot as well; the rest is for loading and
+# unloading. What waits for its turn on this side can be cancelled for certain.
+IN_FLIGHT_LIMIT = control.SLOTS // 2 - 2
+
 _incarnations = itertools.count(1)
 _RUNNING = REQUEST["new"][m.Infer]
 _BROKE_PROTOCOL = "it broke the protocol"
 _INTERRUPTED = "a call was interrupted in the middle of a message"
-
-
-class Call:
-    """One request in flight. Done when ``state`` is; then ``reply`` is set, or the connection has ended."""
-
-    __slots__ = ("model", "outputs", "reply", "request", "state")
-
-    def __init__(self, model: int, request: int, state: str) -> None:
-        self.model = model
-        self.request = request
-        self.state = state
-        self.reply: Any = None
-        self.outputs: dict[str, np.ndarray] = {}
-
-    @property
-    def done(self) -> bool:
-        return self.state == "done"
 
 
 class Ended(NamedTuple):
@@ -100,11 +89,13 @@ class Connection:
         self._inputs = SendingFrames(arena_over(link.request_fd, link.request_memory), link.request_memory)
         self._frames = ReceivingFrames(link.reply_memory)
         self._outputs = OutputReader(SharedFile(link.reply_fd, link.reply_memory))
-        self._lock = threading.Lock()  # around the request mailbox, its bell, the input frames and the calls
         self._introduced: set[int] = set()  # files that the worker has
         self._gone_files: deque[int] = deque()  # and those of them that are closed here
+        self._lock = threading.Lock()  # around requests: mailbox, bell, frames, calls, line
         self._wait = make_wait(self._replies, link.reply_bell, launch.wait)
+        self._line = Line()
         self._calls: dict[int, Call] = {}
+        self._late_cancels: deque[Call] = deque()  # which could not be sent at once
         self._last_request = 0
         self._loaded: set[int] = set()  # models
         self._closed_models: set[int] = set()  # which takes no more calls; unloaded once they are loaded
@@ -119,42 +110,99 @@ class Connection:
         """Send Load. Its reply is Loaded or Failed."""
         with self._lock:
             if self.ended is not None:
-                return self._never_sent(model)
-            return self._send(model, m.Load, 0, path, visible_gpu, load_custom_ops, validate)
+                return self._never_sent(model, None)
+            return self._send(model, m.Load, 0, None, path, visible_gpu, load_custom_ops, validate)
 
-    def infer(self, model: int, request: Request, attempt: int) -> Call:
+    def infer(
+        self,
+        model: int,
+        request: Request,
+        attempt: int,
+        turn: Turn | None = None,
+        finisher: Finisher | None = None,
+    ) -> Call:
         """Place the inputs and send Infer. Its reply is Result (then ``outputs`` is set) or Failed.
 
-        Raises QueueFull, SharedMemoryExhausted, SpecError (what cannot cross).
+        ``turn`` is the caller's place in line, if it has one, and is used up by sending. Raises QueueFull where there
+        is no room or others wait for it, SharedMemoryExhausted, SpecError (what cannot cross).
         """
         try:
             with self._lock:
                 if self.ended is not None:
-                    return self._never_sent(model)
+                    return self._never_sent(model, finisher)
                 if model in self._closed_models:
                     raise HandleClosed("the model was closed: load it again")
-                if len(self._calls) >= control.SLOTS or self._requests.full:  # of cancelled ones, too
-                    raise QueueFull(f"{control.SLOTS} requests are in flight: wait for some of them")
-                if self._gone_files:
-                    self._close_files()
-                frame = self._inputs.acquire(request.signature, request.inputs)
-                if frame.file_ids and not frame.file_ids <= self._introduced:
-                    self._introduce(frame)
-                repeated = frame.tensors is None and request.requested is None and not self._inputs.retired
-                if repeated and len(self._outputs.released) <= 1:
-                    return self._send_repeated(model, attempt, frame.id)
                 try:
-                    call = self._send(model, m.Infer, attempt, frame.id, frame.tensors, request.requested)
-                except Exception:  # undo, then re-raise
-                    self._inputs.release((frame.id,))
+                    call = self._infer(model, request, attempt, turn, finisher)
+                except QueueFull:
+                    if turn is not None:
+                        turn.done = not self._calls  # with nothing in flight, nothing tells when to try again
                     raise
-                frame.tensors = None
+                if turn is not None:
+                    self._leave_line(turn)
                 return call
         except Exception:  # undone above, as far as anything was done
             raise
         except BaseException:  # an interrupt: neither what was sent nor what is lent is known any more
             self._give_up(None, _INTERRUPTED)
             raise
+
+    def _infer(
+        self, model: int, request: Request, attempt: int, turn: Turn | None, finisher: Finisher | None
+    ) -> Call:
+        """With the lock held."""
+        if self._gone_files:
+            self._close_files()
+        if (self._line.turns and self._line.blocks(turn)) or not self._room():
+            raise QueueFull(f"{IN_FLIGHT_LIMIT} requests are in flight: wait for some of them")
+        frame = self._inputs.acquire(request.signature, request.inputs)
+        if frame.file_ids and not frame.file_ids <= self._introduced:
+            self._introduce(frame)
+        repeated = frame.tensors is None and request.requested is None and not self._inputs.retired
+        if repeated and len(self._outputs.released) <= 1:
+            call = self._send_repeated(model, attempt, finisher, frame.id)
+        else:
+            try:
+                call = self._send(model, m.Infer, attempt, finisher, frame.id, frame.tensors, request.requested)
+            except Exception:  # undo, then re-raise
+                self._inputs.release((frame.id,))
+                raise
+            frame.tensors = None
+        call.inputs = frame.views
+        return call
+
+    def _room(self) -> bool:
+        """With the lock held."""
+        return len(self._calls) < IN_FLIGHT_LIMIT and not self._requests.full
+
+    def join_line(self, owner: Awaited | None = None) -> Turn:
+        """A place in line: ``wait`` for it (or for ``owner``), send with it, ``leave_line`` in any case."""
+        with self._lock:
+            turn = self._line.join(owner)
+            if self.ended is not None:
+                turn.done = True
+            elif self._room():
+                self._line.call_first()
+            return turn
+
+    def leave_line(self, turn: Turn) -> None:
+        """Give up a place in line, if it was not used."""
+        with self._lock:
+            self._leave_line(turn)
+
+    def _leave_line(self, turn: Turn) -> None:
+        self._line.leave(turn)
+        if self._room():
+            self._call_first()
+
+    def _call_first(self) -> None:
+        first = self._line.call_first()
+        if first is not None:
+            self._tell(first)
+
+    def _tell(self, turn: Turn) -> None:
+        if self._receiver is not None:
+            self._receiver.completed(turn.owner or turn)
 
     def announce(self, name: str, array: np.ndarray) -> None:
         """Tell the worker of an input in shared memory before the call that it is for. May be left out."""
@@ -202,9 +250,27 @@ class Connection:
     def cancel(self, call: Call) -> None:
         """Ask the worker not to start ``call``; it may be too late. Its reply is then dropped."""
         with self._lock:
-            if self.ended is None and call.state == "running" and not self._requests.full:
-                call.state = step(REQUEST, call.state, m.Cancel)
-                self._put(m.Cancel(self.incarnation, call.model, call.request, 0, (), ()))
+            self._cancel(call)
+
+    def cancel_unless_locked(self, call: Call) -> None:
+        """The same for the garbage collector, which may have come in the middle of a send; then it is done later."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._cancel(call)
+            finally:
+                self._lock.release()
+        else:
+            self._late_cancels.append(call)
+
+    def _cancel(self, call: Call) -> None:
+        """With the lock held."""
+        if self.ended is not None or call.state != "running":
+            return
+        if self._requests.full:
+            self._late_cancels.append(call)
+        else:
+            call.state = step(REQUEST, call.state, m.Cancel)
+            self._put(m.Cancel(self.incarnation, call.model, call.request, 0, (), ()))
 
     def unload(self, model: int, wait_s: float) -> None:
         """Send no more calls of ``model`` and have the worker drop it, now or when its load is done.
@@ -222,11 +288,11 @@ class Connection:
         if model not in self._loaded or self.ended is not None or self._requests.full:
             return None
         self._loaded.discard(model)
-        return self._send(model, m.Unload, 0)
+        return self._send(model, m.Unload, 0, None)
 
-    def _send(self, model: int, kind: Any, attempt: int, *body: Any) -> Call:
+    def _send(self, model: int, kind: Any, attempt: int, finisher: Finisher | None, *body: Any) -> Call:
         self._last_request += 1
-        call = Call(model, self._last_request, REQUEST["new"][kind])
+        call = Call(model, self._last_request, REQUEST["new"][kind], finisher)
         released = drain(self._outputs.released)
         retired = drain(self._inputs.retired)
         self._calls[call.request] = call
@@ -239,19 +305,22 @@ class Connection:
             raise
         return call
 
-    def _send_repeated(self, model: int, attempt: int, frame: int) -> Call:
+    def _send_repeated(self, model: int, attempt: int, finisher: Finisher | None, frame: int) -> Call:
         """An Infer that says nothing but numbers. With the lock held; the mailbox is not full."""
         self._last_request = number = self._last_request + 1
-        self._calls[number] = call = Call(model, number, _RUNNING)
+        self._calls[number] = call = Call(model, number, _RUNNING, finisher)
         released = self._outputs.released.popleft() if self._outputs.released else 0
         self._requests.put_repeated(self.incarnation, model, number, attempt, released, frame)
         self._requests.wake(self._request_bell)
         return call
 
-    def _never_sent(self, model: int) -> Call:
+    def _never_sent(self, model: int, finisher: Finisher | None) -> Call:
         """A call that is done without a reply: the worker ended before."""
         self._last_request += 1
-        return Call(model, self._last_request, "done")
+        call = Call(model, self._last_request, "done", finisher)
+        if finisher is not None:
+            finisher.finished(call)
+        return call
 
     def _put(self, message: m.Message) -> None:
         data = encode(message)
@@ -267,21 +336,14 @@ class Connection:
 
     # ---- replies
 
-    def wait(self, call: Call, deadline: float | None) -> bool:
-        """Block until ``call`` is done: True, or False after ``deadline`` (time.monotonic)."""
+    def wait(self, awaited: Awaited, deadline: float | None) -> bool:
+        """Block until it is done (a call, most often): True, or False after ``deadline`` (time.monotonic)."""
         receiver = self._receiver
         assert receiver is not None
-        done = receiver.wait(call, deadline)
-        if self._death is not None:  # it came when the last receiver had just left
+        done = receiver.wait(awaited, deadline)
+        if not done or self._death is not None:  # arrived unseen, or it died when the last receiver had just left
             receiver.poke()
-        return done
-
-    def wait_room(self, deadline: float | None) -> None:
-        """Block until the oldest request in flight is done, or until ``deadline``."""
-        with self._lock:
-            oldest = next(iter(self._calls.values()), None)
-        if oldest is not None:
-            self.wait(oldest, deadline)
+        return done or awaited.done
 
     def _receive(self, seconds: float) -> None:
         """Wait for a reply and complete what has been answered. By the one thread that has the receiver's role."""
@@ -336,6 +398,14 @@ class Connection:
         call.state = state
         if self._receiver is not None:
             self._receiver.completed(call)
+        if call.finisher is not None:
+            call.finisher.finished(call)
+            if self._receiver is not None:
+                self._receiver.completed(call.finisher)
+        for _ in range(len(self._late_cancels)):
+            self._cancel(self._late_cancels.popleft())
+        if self._line.turns and self._room():
+            self._call_first()
 
     # ---- the end
 
@@ -366,6 +436,8 @@ class Connection:
             for call in list(self._calls.values()):
                 self._finish(call, "done")
             self._inputs.end()
+            for turn in self._line.dissolve():
+                self._tell(turn)
             self.process.inherited.clear()
             os.close(self._request_fd)
             self._request_bell.close()

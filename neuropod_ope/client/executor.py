@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from neuropod_worker.problem.signatures import Signature
+
+if TYPE_CHECKING:
+    from neuropod_ope.client.future import Task
 
 
 class WorkerInfo(NamedTuple):
@@ -36,6 +39,15 @@ class Pending(Protocol):
         WorkerDied, SharedMemoryExhausted, HandleClosed."""
         ...
 
+    def detach(self) -> None:
+        """From now on the caller may change the arrays that it gave."""
+        ...
+
+    def cancel(self) -> None:
+        """Nobody will ask for the outputs: do not start it, if that can be helped. Never blocks, because the garbage
+        collector may call it."""
+        ...
+
 
 class Executor(Protocol):
     """Runs one model. Thread-safe."""
@@ -54,6 +66,11 @@ class Executor(Protocol):
 
     def free_unused_memory(self) -> None:
         """Give what is only kept for reuse back to the system."""
+        ...
+
+    def enqueue(self, task: Task) -> None:
+        """Take a request whose caller does not wait: the executor becomes its runner. Raises QueueFull, and what
+        submit raises if the request can be sent at once."""
         ...
 
     def workers(self) -> tuple[WorkerInfo, ...]:

@@ -9,6 +9,8 @@ import numpy as np
 
 from neuropod_ope.client.executor import Request, WorkerInfo
 from neuropod_ope.client.failures import error_from
+from neuropod_ope.client.future import Task
+from neuropod_ope.client.in_order import CallsInOrder
 from neuropod_ope.errors import HandleClosed, NeuropodError
 from neuropod_worker.backends import LoadedModel, LoadOptions, load_model
 from neuropod_worker.failure import failure_of
@@ -21,9 +23,18 @@ class _Finished(NamedTuple):
     def result(self, deadline: float | None) -> dict[str, np.ndarray]:
         return self.outputs
 
+    def detach(self) -> None:
+        """It has run."""
+
+    def cancel(self) -> None:
+        """It has run."""
+
 
 class InProcessExecutor:
-    """Implements Executor. A call runs in the calling thread and cannot be stopped, so deadlines do not apply."""
+    """Implements Executor. A call runs in the calling thread and cannot be stopped, so deadlines do not apply.
+
+    Calls that nobody waits for run in a thread of the model's, one after the other, as a worker runs them.
+    """
 
     def __init__(self, package: Package, options: LoadOptions) -> None:
         self._package = package
@@ -31,6 +42,7 @@ class InProcessExecutor:
         self._model: LoadedModel | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self._in_order = CallsInOrder(self, f"neuropod-calls-{package.name}")
 
     def load(self, deadline: float | None) -> None:
         self._loaded()
@@ -58,6 +70,9 @@ class InProcessExecutor:
     def free_unused_memory(self) -> None:
         """Inputs and outputs are ordinary arrays."""
 
+    def enqueue(self, task: Task) -> None:
+        self._in_order.enqueue(task)
+
     def workers(self) -> tuple[WorkerInfo, ...]:
         return ()
 
@@ -65,8 +80,10 @@ class InProcessExecutor:
         with self._lock:
             self._closed = True
             model, self._model = self._model, None
+        self._in_order.close()
         if model is not None:
             model.close()
 
     def abandon(self) -> None:
-        """Nothing to give back but memory, and that goes with this object."""
+        """Nothing to give back but a thread and memory, and that goes with this object."""
+        self._in_order.abandon()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import time
-from typing import NamedTuple
 
 import numpy as np
 
-from neuropod_ope.client.connection import Call, Connection
+from neuropod_ope.client.attempts import Attempts
+from neuropod_ope.client.call import Call
+from neuropod_ope.client.connection import Connection
 from neuropod_ope.client.executor import Request, WorkerInfo
 from neuropod_ope.client.failures import error_from
+from neuropod_ope.client.future import Task
+from neuropod_ope.client.line import Turn
 from neuropod_ope.client.supervised import SupervisedModel
 from neuropod_ope.client.supervision import Supervision
+from neuropod_ope.client.unattended import UnattendedCalls
 from neuropod_ope.client.worker import Serving
 from neuropod_ope.errors import HandleClosed, InferTimeout, LoadError, NeuropodError, QueueFull
 from neuropod_ope.supervisor.diagnosis import worker_died
@@ -26,31 +30,33 @@ _DEAF_S = 0.2  # a worker that waits for requests and does not take one for so l
 _MOST_ATTEMPTS = 3  # to hand a request to workers that die before they begin it
 
 
-class _Submitted(NamedTuple):
-    executor: OutOfProcessExecutor
-    connection: Connection
-    call: Call
-    request: Request
+class _Submitted:
+    __slots__ = ("_call", "_connection", "_executor", "_request")
+
+    def __init__(self, executor: OutOfProcessExecutor, connection: Connection, call: Call, request: Request) -> None:
+        self._executor = executor
+        self._connection = connection
+        self._call = call
+        self._request = request
+
+    def detach(self) -> None:
+        if not self._executor.retries:  # else it is a copy already
+            self._request = self._call.detached(self._request)
+
+    def cancel(self) -> None:
+        self._connection.cancel_unless_locked(self._call)
 
     def result(self, deadline: float | None) -> dict[str, np.ndarray]:
-        executor, connection, call, request = self
-        attempt = replays = 0
+        executor, connection, call = self._executor, self._connection, self._call
+        attempts: Attempts | None = None
         while True:
             if not connection.wait(call, deadline):
                 executor.give_up(connection, call)
             if type(call.reply) is m.Result:
                 return call.outputs
-            attempt += 1
-            # The stats page names what the worker was busy with. Whatever else it has not answered, it has not
-            # begun, so it is safe to hand that to a fresh worker.
-            ended = connection.ended
-            if call.reply is not None or executor.closed or (ended is not None and ended.violation is not None):
-                raise executor.failed(connection, call, "it ran a call")
-            if ended is None or ended.running == call.request:
-                replays += 1
-            if replays > executor.retries or attempt - replays >= _MOST_ATTEMPTS:
-                raise executor.failed(connection, call, "it ran a call")
-            connection, call = executor.send(request, deadline, attempt)
+            attempts = attempts or Attempts()
+            executor.try_again(connection, call, attempts)
+            connection, call = executor.send(self._request, deadline, attempts.sent)
 
 
 class OutOfProcessExecutor:
@@ -74,6 +80,7 @@ class OutOfProcessExecutor:
         self.retries = supervision.retries
         self._supervised = SupervisedModel(package.name, worker, self._load, loop, supervision)
         self._unanswered: tuple[Connection, Call] | None = None  # a load that was not answered in time
+        self._unattended = UnattendedCalls(self, f"neuropod-calls-{package.name}")
 
     @property
     def closed(self) -> bool:
@@ -84,7 +91,13 @@ class OutOfProcessExecutor:
         if latest is None or not latest.live:
             self._supervised.load(deadline)
 
-    def _ready(self, deadline: float | None) -> Connection:
+    def live(self) -> Connection | None:
+        """The connection in which the model is loaded, if there is one now."""
+        latest = self._supervised.latest
+        return latest.connection if latest is not None and latest.connection.ended is None else None
+
+    def ready(self, deadline: float | None) -> Connection:
+        """The same, once there is one. Raises what `SupervisedModel.ready` raises."""
         latest = self._supervised.latest
         if latest is not None and latest.connection.ended is None:
             return latest.connection
@@ -111,19 +124,57 @@ class OutOfProcessExecutor:
     def submit(self, request: Request, deadline: float | None) -> _Submitted:
         if self.retries:  # the model may write into its inputs, and the caller into the originals
             request = request._replace(inputs={name: array.copy() for name, array in request.inputs.items()})
-        return _Submitted(self, *self.send(request, deadline, 0), request)
+        connection, call = self.send(request, deadline, 0)
+        return _Submitted(self, connection, call, request)
 
     def send(self, request: Request, deadline: float | None, attempt: int) -> tuple[Connection, Call]:
-        """Hand a request to a live worker, when it has room for it and while there is time."""
+        """Hand a request to a live worker, when it is its turn and while there is time."""
         while True:
-            connection = self._ready(deadline)
-            if deadline is not None and time.monotonic() >= deadline:
-                message = f"a call of model {self._package.name!r} was not sent in time"
-                raise InferTimeout(message, self._package.name)
+            connection = self.ready(deadline)
+            self.check_in_time(deadline)
             try:
                 return connection, connection.infer(self._model, request, attempt)
             except QueueFull:
-                connection.wait_room(deadline)
+                turn = connection.join_line()
+            try:
+                while connection.wait(turn, deadline):
+                    try:
+                        return connection, connection.infer(self._model, request, attempt, turn)
+                    except QueueFull:
+                        continue
+            finally:
+                connection.leave_line(turn)
+
+    def check_in_time(self, deadline: float | None) -> None:
+        """Raise InferTimeout for a call that has not been sent by its deadline."""
+        if deadline is not None and time.monotonic() >= deadline:
+            message = f"a call of model {self._package.name!r} was not sent in time"
+            raise InferTimeout(message, self._package.name)
+
+    def try_again(self, connection: Connection, call: Call, attempts: Attempts) -> None:
+        """Count a call that ended without a result, and raise its error unless it may be sent again."""
+        ended = connection.ended
+        # The stats page names what the worker was busy with. Whatever else it has not answered, it has not
+        # begun, so it is safe to hand that to a fresh worker.
+        attempts.count(begun=ended is None or ended.running == call.request)
+        if (
+            call.reply is not None
+            or self.closed
+            or (ended is not None and ended.violation is not None)
+            or attempts.begun > self.retries
+            or attempts.not_begun >= _MOST_ATTEMPTS
+        ):
+            raise self.failed(connection, call, "it ran a call")
+
+    def enqueue(self, task: Task) -> None:
+        if self.retries:  # as in `submit`
+            task.snapshot()
+        self._unattended.enqueue(task)
+
+    def send_task(self, connection: Connection, task: Task, turn: Turn | None) -> Call:
+        """Send a task without waiting. Raises InferTimeout and what `Connection.infer` raises."""
+        self.check_in_time(task.deadline)
+        return connection.infer(self._model, task.request, task.attempts.sent, turn, self._unattended)
 
     def give_up(self, connection: Connection, call: Call) -> None:
         """The deadline of ``call`` has passed: raise InferTimeout, unless it is answered in this moment.
@@ -187,6 +238,8 @@ class OutOfProcessExecutor:
 
     def close(self) -> None:
         self._supervised.close()
+        self._unattended.close()
 
     def abandon(self) -> None:
         self._supervised.abandon()
+        self._unattended.abandon()

@@ -42,6 +42,7 @@ class ReceiverRole:
 
     def wait(self, awaited: Awaited, deadline: float | None) -> bool:
         """Block until ``awaited`` is done: True, or False after ``deadline`` (on the clock)."""
+        followed = False
         while not awaited.done:
             seconds = self._slice_s if deadline is None else deadline - self._clock()
             try:
@@ -53,13 +54,14 @@ class ReceiverRole:
             finally:
                 self._leave()
             if not receiving and seconds > 0:
+                followed = True
                 self._follow(awaited, min(seconds, self._slice_s))
             if seconds <= 0:
                 break
-        if not awaited.done:
+        done = awaited.done
+        if (followed or not done) and self._free():
             self._hand_on()  # we may have been woken to take over
-            return False
-        return True
+        return done
 
     def poke(self) -> None:
         """Receive what is there now, unless somebody is receiving already."""
@@ -69,7 +71,7 @@ class ReceiverRole:
         finally:
             self._leave()
 
-    def completed(self, awaited: Awaited) -> None:
+    def completed(self, awaited: object) -> None:
         """Wake those who wait for it."""
         if self._waiters:
             with self._lock:

@@ -1,0 +1,56 @@
+"""The deadlines of calls that nobody waits for. One thread per runtime, started by the first call that has one."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+
+from neuropod_ope.client.background import Background
+from neuropod_ope.client.future import Task
+
+_FEW = 1000  # tasks that are done may stay in the heap until they outnumber these, and the others
+
+
+class Deadlines:
+    """Tells a task's runner when the task's deadline has passed and it is not done. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._heap: list[tuple[float, int, Task]] = []
+        self._count = itertools.count()
+        self._swept_at = _FEW
+        self._thread = Background("neuropod-deadlines", self.tell)
+        self.end = self._thread.end
+        self.join = self._thread.join
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, deadline: float, task: Task) -> None:
+        with self._lock:
+            if len(self._heap) >= self._swept_at:
+                self._heap = [entry for entry in self._heap if not entry[2].future.done()]
+                heapq.heapify(self._heap)
+                self._swept_at = _FEW + 2 * len(self._heap)
+            entry = (deadline, next(self._count), task)
+            heapq.heappush(self._heap, entry)
+            earliest = self._heap[0] is entry
+        if earliest:
+            self._thread.wake()
+
+    def tell(self) -> float | None:
+        """Tell about what has passed; return in how many seconds the next one does."""
+        while True:
+            with self._lock:
+                if not self._heap:
+                    return None
+                seconds = self._heap[0][0] - self._clock()
+                if seconds > 0:
+                    return seconds
+                _, _, task = heapq.heappop(self._heap)
+            if not task.future.done() and task.runner is not None:
+                task.runner.overdue(task)
