@@ -111,7 +111,7 @@ class Connection:
         with self._lock:
             if self.ended is not None:
                 return self._never_sent(model, None)
-            return self._send(model, m.Load, 0, None, path, visible_gpu, load_custom_ops, validate)
+            return self._send(model, m.Load, 0, path, visible_gpu, load_custom_ops, validate)
 
     def infer(
         self,
@@ -163,7 +163,8 @@ class Connection:
             call = self._send_repeated(model, attempt, finisher, frame.id)
         else:
             try:
-                call = self._send(model, m.Infer, attempt, finisher, frame.id, frame.tensors, request.requested)
+                body = (frame.id, frame.tensors, request.requested)
+                call = self._send(model, m.Infer, attempt, *body, finisher=finisher)
             except Exception:  # undo, then re-raise
                 self._inputs.release((frame.id,))
                 raise
@@ -288,9 +289,9 @@ class Connection:
         if model not in self._loaded or self.ended is not None or self._requests.full:
             return None
         self._loaded.discard(model)
-        return self._send(model, m.Unload, 0, None)
+        return self._send(model, m.Unload, 0)
 
-    def _send(self, model: int, kind: Any, attempt: int, finisher: Finisher | None, *body: Any) -> Call:
+    def _send(self, model: int, kind: Any, attempt: int, *body: Any, finisher: Finisher | None = None) -> Call:
         self._last_request += 1
         call = Call(model, self._last_request, REQUEST["new"][kind], finisher)
         released = drain(self._outputs.released)

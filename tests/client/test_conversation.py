@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuropod_ope.client.connection import Connection
+from neuropod_ope.client.connection import IN_FLIGHT_LIMIT, Connection
 from neuropod_ope.client.executor import Request
 from neuropod_ope.client.handshake import Launch
 from neuropod_worker.shm import control
@@ -86,8 +86,9 @@ def test_an_unloaded_model_is_gone_and_its_id_is_free(connection, package):
 
 def test_requests_in_flight_are_answered_each_with_its_own_result(connection, package):
     load(connection, 1, package(2))
-    calls = [connection.infer(1, request(*[float(number)] * (1 + number % 3)), 0) for number in range(50)]
-    for number in reversed(range(50)):
+    requests = [request(*[float(number)] * (1 + number % 3)) for number in range(IN_FLIGHT_LIMIT)]
+    calls = [connection.infer(1, each, 0) for each in requests]
+    for number in reversed(range(IN_FLIGHT_LIMIT)):
         answered(connection, calls[number])
         assert calls[number].outputs["x"].tolist() == [2 * number] * (1 + number % 3)
 

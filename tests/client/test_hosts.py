@@ -214,7 +214,7 @@ def interrupt():
 class Interrupt(logging.Handler):
     def emit(self, record):
         if record.getMessage() == "running": interrupt()
-logging.getLogger("neuropod_ope.model").addHandler(Interrupt())
+logging.getLogger().addHandler(Interrupt())  # behind the one that prints
 try:
     call(1)
 except KeyboardInterrupt:
