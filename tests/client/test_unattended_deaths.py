@@ -76,6 +76,22 @@ def test_text_is_sent_again_as_it_was_submitted(load, gate):
     assert running.exception() is None or isinstance(running.exception(), WorkerDied)
 
 
+def test_an_allocated_array_is_lent_until_its_submitted_call_is_done_over_a_death(load, gate):
+    model = load(GATED, INPUTS, OUTPUTS)
+    running = model.submit(gate.inputs)
+    array = model.allocate("x", (1000,))
+    array[:] = 7
+    future = model.submit({"x": array})
+    with pytest.raises(ValueError, match="read-only"):
+        array[:] = -1
+    os.kill(model.workers[0].pid, signal.SIGKILL)
+    gate.open()
+    assert (future.result()["y"] == 14).all()
+    array[:] = 8
+    assert (model.submit({"x": array}).result()["y"] == 16).all()
+    assert running.done()
+
+
 def test_a_call_submitted_after_a_death_gets_a_fresh_worker(model):
     for number in range(3):
         os.kill(model.workers[0].pid, signal.SIGKILL)
