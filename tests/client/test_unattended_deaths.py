@@ -212,6 +212,7 @@ def test_a_model_that_cannot_be_loaded_again_fails_what_waits_for_it(load, tmp_p
     assert isinstance(running.exception(), WorkerDied)
     assert all(isinstance(future.exception(), LoadError) for future in waiting)
     broken.unlink()
+    model.load()
     assert model.submit({"x": [1.0]}).result()["runs"] == 1
 
 
@@ -273,6 +274,19 @@ def test_closing_a_model_of_a_shared_worker_fails_its_calls_and_none_of_anothers
         assert held.result()["y"] == [1.0]
         assert [future.result()["y"].tolist() for future in theirs] == [[2.0 * number] for number in range(50)]
         assert other.workers[0].restarts == 0
+
+
+@pytest.mark.parametrize("size", [1, 30_000])
+def test_with_retries_a_call_that_was_run_is_made_again_as_it_was_submitted(load, gate, size):
+    code = GATED.replace("runs.append(x.flat[0])", "runs.append(x.flat[0])\n        x += 1")
+    model = load(code, INPUTS, OUTPUTS, retries=1)
+    array = np.full(size, 3.0)
+    future = model.submit({"x": array, "gate": str(gate.path)})
+    array[:] = -1
+    gate.wait_begun()
+    os.kill(model.workers[0].pid, signal.SIGKILL)
+    gate.open()
+    assert (future.result()["y"] == 8.0).all()
 
 
 def test_a_stopped_worker_is_replaced_when_a_submitted_call_times_out(model):
