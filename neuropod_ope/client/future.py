@@ -15,10 +15,11 @@ from neuropod_ope.client.call import Call
 from neuropod_ope.client.connection import Connection
 from neuropod_ope.client.executor import Request
 from neuropod_ope.errors import HandleClosed
+from neuropod_worker.problem.signatures import Signature
 
 Outputs = dict[str, np.ndarray]
 
-_NOTHING = Request((), {}, None)
+_NOTHING = Request(Signature(()), {}, None)
 
 
 class Runner(Protocol):

@@ -12,10 +12,13 @@ from neuropod_ope.client.deadlines import Deadlines
 from neuropod_ope.client.executor import Request
 from neuropod_ope.client.future import Task
 from neuropod_ope.client.line import Line
+from neuropod_worker.problem.signatures import Signature
 
 
 def task(deadline=None, detached=True, array=None):
-    return Task(Request((), {"x": np.zeros(1) if array is None else array}, None), deadline, detached, None)
+    return Task(
+        Request(Signature(()), {"x": np.zeros(1) if array is None else array}, None), deadline, detached, None
+    )
 
 
 def test_a_line_serves_those_first_that_came_first():
