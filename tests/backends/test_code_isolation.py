@@ -62,6 +62,23 @@ def test_imports_inside_functions_find_the_packages_own_modules_later(tmp_path):
         assert "model" not in sys.modules
 
 
+def test_relative_imports_work_at_every_depth_while_loading_and_later(tmp_path):
+    code = "from ..number import value\nfrom ... import top\nfrom .beside import one\n"
+    code += "def load(data):\n    def f():\n        from ...later import ten\n        from . import beside\n"
+    code += "        return {'y': value + top + one + beside.one + ten}\n    return f\n"
+    files = {"deep/__init__.py": "", "deep/down/main.py": code, "deep/down/beside.py": "one = 1"}
+    models = [
+        load(
+            tmp_path / str(value),
+            {**files, "__init__.py": "top = 100", "deep/number.py": f"value = {value}", "later.py": "ten = 10"},
+            entrypoint_package="model.deep.down.main",
+        )
+        for value in (1000, 2000)
+    ]
+    for _ in range(2):
+        assert [answer(model) for model in models] == [1112, 2112]
+
+
 def test_modules_of_the_application_are_displaced_for_the_load_only(tmp_path, monkeypatch):
     class Mine:
         pass
@@ -172,7 +189,9 @@ def test_a_model_may_load_another_package_while_it_loads(tmp_path):
 def test_in_a_process_of_its_own_a_models_code_stays_visible_until_another_comes(tmp_path):
     by_name = "import pickle, importlib\nclass Own:\n    pass\ndef load(data):\n    def f():\n"
     by_name += "        assert type(pickle.loads(pickle.dumps(Own()))) is Own\n"
-    by_name += "        return {'y': importlib.import_module('model.number').value}\n    return f\n"
+    by_name += "        return {'y': importlib.import_module('model.number').value}\n"
+    by_name += "    def g():\n        try:\n            return f()\n"
+    by_name += "        except (pickle.PicklingError, ImportError):\n            return {'y': -1}\n    return g\n"
     path, modules = list(sys.path), set(sys.modules)
     own = LoadOptions(own_process=True)
     first = load(tmp_path / "1", {"main.py": by_name, "number.py": "value = 1"}, own)
@@ -181,9 +200,12 @@ def test_in_a_process_of_its_own_a_models_code_stays_visible_until_another_comes
     second = load(tmp_path / "2", {"main.py": by_name, "number.py": "value = 2"}, own)
     assert answer(second) == 2
     assert sys.path[0] == second.package.file("code")
+    for _ in range(2):
+        assert (answer(first), answer(second)) == (1, 2), "each call finds its own package's code"
     first.close()
     assert answer(second) == 2
     second.close()
+    assert answer(first) == answer(second) == -1, "code that is called once more does not come back"
     assert (list(sys.path), set(sys.modules)) == (path, modules)
 
 

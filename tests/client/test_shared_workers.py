@@ -191,6 +191,19 @@ def test_a_shared_worker_without_references_ends_with_its_last_model(runtime, pa
     gc.collect()  # that nothing is left is looked at after each test
 
 
+def test_each_model_finds_its_own_classes_by_name_at_every_call_although_all_are_called_the_same(
+    worker, load_out_of_process
+):
+    code = "import importlib, pickle\nclass Own:\n    factor = {}\ndef load(d):\n    def f(x):\n"
+    code += "        own = type(pickle.loads(pickle.dumps(Own())))\n        assert own is Own\n"
+    code += "        return {{'x': x * importlib.import_module('model.main').Own.factor}}\n    return f\n"
+    models = [worker.load(load_out_of_process.package(code.format(factor), ANY, ANY)) for factor in (2, 3, 5)]
+    for _ in range(3):
+        assert [model.infer({"x": [1.0]})["x"].tolist() for model in models] == [[2], [3], [5]]
+    models.pop().close()
+    assert [model.infer({"x": [1.0]})["x"].tolist() for model in models] == [[2], [3]]
+
+
 def test_a_forked_child_leaves_the_worker_to_its_parent(worker, package):
     model = worker.load(package(2))
     child = os.fork()

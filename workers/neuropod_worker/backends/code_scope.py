@@ -9,9 +9,11 @@ were given.
 An extension module that several packages bring with equal content is loaded into the process once, from the
 file of the first, which its ``__file__`` then names; each package has a module object of its own.
 
-Left unsolved: ``importlib.import_module`` and pickles of the package's own classes at run time find nothing
-while the scope is hidden; a *lingering* scope therefore stays shown until another one wants to be. And while
-a scope is shown, other threads that import a module of an equal name get the package's.
+``importlib.import_module`` and pickles of the package's own classes find nothing while the scope is hidden. A
+*lingering* scope therefore stays shown until another one wants to be, and is shown again before each call of its
+model; that is for processes whose models are called one after the other. Left unsolved: in an application's
+process they find nothing at run time. And while a scope is shown, other threads that import a module of an equal
+name get the package's.
 """
 
 import builtins
@@ -38,6 +40,7 @@ class CodeScope:
         self.builtins = dict(vars(builtins), __import__=self._import)
         self._names = _top_level_names(self.folders)
         self._modules: Dict[str, ModuleType] = {}
+        self._modules_of_all = 0  # their number while this scope is shown, as it was when it was installed
 
     def import_module(self, name: str) -> ModuleType:
         with self.shown():
@@ -52,11 +55,18 @@ class CodeScope:
         finally:
             _leave(self)
 
+    def show_again(self) -> None:
+        """Show a lingering scope, where another one has been shown since."""
+        if self.lingers and not (_showings and _showings[-1].scope is self):
+            with self.shown():
+                pass
+
     def owns(self, module_name: str) -> bool:
         return module_name.partition(".")[0] in self._names
 
     def close(self) -> None:
         """Hide the modules, if they linger. Code of theirs that is running still finds them."""
+        self.lingers = False
         with _turn:
             if _showings and _showings[-1].scope is self:
                 _hide_unneeded()
@@ -77,8 +87,11 @@ class CodeScope:
 
     def install(self) -> Dict[str, ModuleType]:
         """Make the process see this scope; return the modules that had to give way."""
-        displaced = {name: sys.modules.pop(name) for name in list(sys.modules) if self.owns(name)}
+        displaced: Dict[str, ModuleType] = {}
+        if not sys.modules.keys().isdisjoint(self._names):  # a submodule does not come without its package
+            displaced = {name: sys.modules.pop(name) for name in list(sys.modules) if self.owns(name)}
         sys.modules.update(self._modules)
+        self._modules_of_all = len(sys.modules)
         sys.path[:0] = self.folders
         sys.meta_path.insert(0, self)
         return displaced
@@ -89,7 +102,10 @@ class CodeScope:
         for folder in self.folders:
             if folder in sys.path:  # the model's code may have changed it
                 sys.path.remove(folder)
-        self._modules = {name: sys.modules.pop(name) for name in list(sys.modules) if self.owns(name)}
+        if len(sys.modules) != self._modules_of_all:
+            self._modules = {name: sys.modules[name] for name in list(sys.modules) if self.owns(name)}
+        for name in self._modules:
+            sys.modules.pop(name, None)
         sys.modules.update(displaced)
 
     def _import(self, name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:

@@ -20,6 +20,7 @@ class PythonBackend(Backend):
         self._model = model
 
     def infer(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Dict[str, Any]:
+        self._scope.show_again()
         return self._model(**inputs)  # type: ignore[no-any-return]
 
     def close(self) -> None:
