@@ -290,7 +290,7 @@ def test_placed_outputs_take_no_memory_of_their_own_and_give_it_back(load_out_of
 
 def reply_memory(model):
     """Bytes of /dev/shm behind the worker's reply arena."""
-    connection = model._executors[0]._ready(None)
+    connection = model._executors[0].ready(None)
     return os.fstat(connection._outputs._file.fd).st_blocks * 512
 
 
@@ -323,7 +323,7 @@ def test_thousands_of_random_sizes_do_not_grow_the_memory(load_out_of_process):
 
 def test_unused_memory_is_given_back_on_request_and_taken_again(load_out_of_process):
     model = load_out_of_process(ECHO, ANY, ANY)
-    connection = model._executors[0]._ready(None)
+    connection = model._executors[0].ready(None)
     for _ in range(2):
         x = model.allocate("x", (3_000_000,))
         x[...] = 5
