@@ -48,6 +48,7 @@ class WorkerDied(NeuropodError):
     ``signal`` is the number of the signal that killed it, ``exit_code`` its exit status; both are ``None``
     where the host reaped our child and the status is unknown. ``stderr`` holds its last lines.
     ``out_of_memory``: whether memory ran out and the kernel killed it for that; ``None``: the kernel does not say.
+    ``stacks``: of all its threads, where native code crashed.
     """
 
     retryable = True
@@ -62,11 +63,13 @@ class WorkerDied(NeuropodError):
         stderr: tuple[str, ...] = (),
         request: int | None = None,
         out_of_memory: bool | None = None,
+        stacks: str = "",
     ) -> None:
         super().__init__(message)
         self.model = model
         self.pid = pid
         self.out_of_memory = out_of_memory
+        self.stacks = stacks
         self.signal = signal
         self.exit_code = exit_code
         self.stderr = stderr
@@ -74,14 +77,18 @@ class WorkerDied(NeuropodError):
 
 
 class InferTimeout(NeuropodError, TimeoutError):
-    """A call or a load took longer than its timeout. A worker that was busy with it was killed and is replaced."""
+    """A call or a load took longer than its timeout. A worker that was busy with it was killed and is replaced.
+
+    ``stacks`` shows what it was doing: the stacks of all its threads; empty if it was not asked, or did not say.
+    """
 
     retryable = True
 
-    def __init__(self, message: str, model: str = "", request: int | None = None) -> None:
+    def __init__(self, message: str, model: str = "", request: int | None = None, stacks: str = "") -> None:
         super().__init__(message)
         self.model = model
         self.request = request
+        self.stacks = stacks
 
 
 class QueueFull(NeuropodError):

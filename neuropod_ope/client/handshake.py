@@ -170,7 +170,10 @@ def _greet(
             raise LoadError(f"the worker of model {model!r} closed its socket and does not end") from None
         raise worker_died(process.death, model, None, "it was starting") from None
     except TimeoutError:
-        raise InferTimeout(f"the worker of model {model!r} did not start in time", model) from None
+        death = process.interrogate("it did not start in time")
+        stacks = "" if death is None else death.stacks
+        message = f"the worker of model {model!r} did not start in time"
+        raise InferTimeout(message, model, stacks=stacks) from None
     step(CONNECTION, state, type(answer))
     if isinstance(answer, m.Refused):
         raise LoadError(f"the worker of model {model!r} refuses to serve: {answer.reason}")

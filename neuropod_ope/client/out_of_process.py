@@ -19,7 +19,7 @@ from neuropod_ope.client.supervision import Supervision
 from neuropod_ope.client.unattended import UnattendedCalls
 from neuropod_ope.client.worker import Serving
 from neuropod_ope.errors import HandleClosed, InferTimeout, LoadError, NeuropodError, QueueFull
-from neuropod_ope.supervisor.diagnosis import worker_died
+from neuropod_ope.supervisor.diagnosis import timed_out, worker_died
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_worker.backends import LoadOptions
 from neuropod_worker.failure import Failure
@@ -190,13 +190,12 @@ class OutOfProcessExecutor:
         if in_time and type(call.reply) is not m.Cancelled:
             return
         busy_with = busy_with or connection.busy_with()  # it may have begun something meanwhile
+        name, process = self._package.name, connection.process
         if in_time or busy_with not in (0, call.request):
-            consequence = "it was cancelled before the worker began it"
-        else:
-            connection.process.end(0.0, "a call did not finish in time")
-            consequence = f"its worker (pid {connection.process.pid}) was killed; the next call starts a fresh one"
-        message = f"{what} of model {self._package.name!r} did not finish in time; {consequence}"
-        raise InferTimeout(message, self._package.name, call.request)
+            message = f"{what} of model {name!r} did not finish in time; it was cancelled before the worker began it"
+            raise InferTimeout(message, name, call.request)
+        death = process.interrogate(f"{what} did not finish in time")
+        raise timed_out(death, process.pid, name, call.request, what)
 
     def failed(self, connection: Connection, call: Call, doing: str) -> NeuropodError:
         """The error for a call that is done without a result."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from neuropod_ope.errors import WorkerDied
+from neuropod_ope.errors import InferTimeout, WorkerDied
 
 _SHOWN_LINES = 30
+_STACKS_BEGIN = "Fatal Python error: "
 
 
 class Death(NamedTuple):
     """The end of a worker process. ``returncode`` as in `subprocess` (negative: signal), ``None``: unknown.
     ``killed_because`` is our own reason, if it was us who killed it. ``out_of_memory``: the kernel killed it, or
-    another process of its cgroup, because memory ran out; ``None``: it does not say. ``memory_limit``: in bytes."""
+    another process of its cgroup, because memory ran out; ``None``: it does not say. ``memory_limit``: in bytes.
+    ``stacks``: of all its threads, as Python's faulthandler writes them; empty if it did not."""
 
     pid: int
     returncode: int | None
@@ -21,6 +24,13 @@ class Death(NamedTuple):
     killed_because: str | None = None
     out_of_memory: bool | None = None
     memory_limit: int | None = None
+    stacks: str = ""
+
+
+def stacks_in(stderr: Sequence[str]) -> str:
+    """What faulthandler wrote last."""
+    begins = [number for number, line in enumerate(stderr) if line.startswith(_STACKS_BEGIN)]
+    return "\n".join(stderr[begins[-1] :]) if begins else ""
 
 
 def describe(death: Death) -> str:
@@ -64,4 +74,17 @@ def worker_died(death: Death, model: str, request: int | None, doing: str) -> Wo
         stderr=death.stderr,
         request=request,
         out_of_memory=death.out_of_memory,
+        stacks=death.stacks,
     )
+
+
+def timed_out(death: Death | None, pid: int, model: str, request: int, what: str) -> InferTimeout:
+    """The error for a caller whose worker was ended, because it was busy with ``what`` for too long."""
+    message = f"{what} of model {model!r} did not finish in time; its worker (pid {pid}) was killed and is replaced"
+    stacks = "" if death is None else death.stacks
+    if stacks:
+        lines = stacks.splitlines()
+        shown = "\n".join("    " + line for line in lines[:_SHOWN_LINES])
+        more = f"\n    ... {len(lines) - _SHOWN_LINES} more lines are in .stacks" if len(lines) > _SHOWN_LINES else ""
+        message += f"; it was doing this:\n{shown}{more}"
+    return InferTimeout(message, model=model, request=request, stacks=stacks)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import neuropod_worker
 from neuropod_ope.errors import LoadError
-from neuropod_ope.supervisor.diagnosis import Death
+from neuropod_ope.supervisor.diagnosis import Death, stacks_in
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_ope.supervisor.memory_group import memory_group
 from neuropod_ope.supervisor.output import OutputPipe
@@ -29,8 +30,10 @@ from neuropod_worker.shm import channel
 from neuropod_worker.wire.messages import Message
 
 _WORKER_PROGRAM = Path(neuropod_worker.__file__).parent / "__main__.py"
-_STDERR_LINES = 50
+_STDERR_LINES = 2000  # remembered: the stacks of many threads are long
 _EXITING_S = 0.5  # between the end of a worker's socket and its own, while the interpreter shuts down
+_TOLD_LINES = 50
+_LAST_WORDS_S = 1.0  # for a worker that was asked for its stacks to write them and die
 _KILLED_S = 10.0  # for the kernel to end a process that got SIGKILL; longer only where it hangs in the kernel
 
 _log = logging.getLogger("neuropod_ope.supervisor")
@@ -186,8 +189,10 @@ class WorkerProcess:
             output.read_rest()
         assert self._popen is not None
         self._popen.returncode = 0 if returncode is None else returncode
-        because = self._killed_because if returncode == -signal.SIGKILL else None
-        self.death = Death(self.pid, returncode, tuple(self._stderr), because, *self._out_of_memory(returncode))
+        because = self._killed_because if returncode in (-signal.SIGKILL, -signal.SIGABRT) else None
+        lines = tuple(self._stderr)
+        memory = self._out_of_memory(returncode)
+        self.death = Death(self.pid, returncode, lines[-_TOLD_LINES:], because, *memory, stacks_in(lines))
         for fd in (*self._descriptors, self.socket.fileno()):
             self._loop.unwatch(fd)
         descriptors, self._descriptors = self._descriptors, []
@@ -242,6 +247,22 @@ class WorkerProcess:
                 self._killed_because = self._killed_because or because
                 self._kill_group()
 
+    def interrogate(self, because: str) -> Death | None:
+        """Have it write the stacks of all its threads and die, or kill it: SIGABRT, which reaches Python's
+        faulthandler also in a model that is stuck in C, then SIGKILL. Its death, unless the kernel does not end it in
+        time."""
+        with self._lock:
+            if not self._reaped and not self._forgotten:
+                self._killed_because = self._killed_because or because
+                _leave_no_core_dump(self.pid)
+                with contextlib.suppress(ProcessLookupError):  # another one reaped it
+                    os.kill(self.pid, signal.SIGABRT)
+                    os.kill(self.pid, signal.SIGCONT)  # if it is stopped
+        if not self._ended.wait(_LAST_WORDS_S):
+            self.kill(because)
+            self._ended.wait(_LAST_WORDS_S)
+        return self.death
+
     def end(self, grace_s: float, because: str) -> None:
         """Wait ``grace_s`` seconds for it to end by itself, then kill it. Returns when it was reaped; a process that
         the kernel does not end is logged and left to it."""
@@ -261,3 +282,13 @@ class WorkerProcess:
         self._descriptors = []
         self.inherited = []
         self.socket.close()
+
+
+def _leave_no_core_dump(pid: int) -> None:
+    """One for each timeout would fill a disk, and writing it takes longer than the caller waits."""
+    prlimit = getattr(resource, "prlimit", None)  # Linux
+    if prlimit is not None:
+        with contextlib.suppress(OSError):  # it is gone
+            _, hard = prlimit(pid, resource.RLIMIT_CORE)
+            # 1, not 0: where core dumps go to a program, that is what the kernel takes for none.
+            prlimit(pid, resource.RLIMIT_CORE, (min(hard, 1) if hard != resource.RLIM_INFINITY else 1, hard))

@@ -8,6 +8,7 @@ the model and go to the client's log.
 import contextlib
 import faulthandler
 import io
+import os
 import signal
 import socket
 import sys
@@ -19,7 +20,7 @@ _OOM_SCORE = 300  # thousandths of all memory
 
 def main(arguments: Sequence[str]) -> None:
     """Serve until told to stop, then exit."""
-    faulthandler.enable()
+    faulthandler.enable(os.dup(2))  # a model may close or redirect its own
     # One line at a time, and UTF-8 whatever the locale says: what a model prints must not fail for its letters.
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         setattr(
