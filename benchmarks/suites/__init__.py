@@ -45,4 +45,5 @@ SUITES = {
     "adverse": Suite("a busy thread, one core, half a CPU, a worker that is busy for long", "adverse:run"),
     "deaths": Suite("a worker is killed in a call: when the caller knows, and has its next answer", "deaths:run"),
     "startup": Suite("from nothing to the first answer, one and several at once; workers that wait", "startup:run"),
+    "real": Suite("a convolutional network of torch 2.13 on images, in process and out of process", "real:run"),
 }

@@ -9,7 +9,7 @@ from benchmarks.report import text
 from benchmarks.suites import SUITES, Plan
 
 MINIMAL = Plan(rounds=1, longest_s=0.0, quick=True)
-WITH_PEERS = {"latency"}
+WITH_FRAMEWORKS = {"latency", "real"}
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def agents():
 @pytest.mark.parametrize(
     "suite",
     [
-        pytest.param(name, marks=pytest.mark.frameworks if name in WITH_PEERS else pytest.mark.workers)
+        pytest.param(name, marks=pytest.mark.frameworks if name in WITH_FRAMEWORKS else pytest.mark.workers)
         for name in SUITES
     ],
 )
