@@ -6,7 +6,7 @@ A goal of the hot path is a ratio to the bare shared-memory row of the same run:
 from typing import NamedTuple
 
 from benchmarks.contenders import ALLOCATED, BARE, BLOCKING, DIRECT, PIPE, PLAIN, SPINNING
-from benchmarks.suites import deaths, paced, startup
+from benchmarks.suites import deaths, paced, startup, throughput
 
 
 class Goal(NamedTuple):
@@ -48,6 +48,36 @@ GOALS: tuple[Goal, ...] = (
     *(
         Goal("paced", "1 KB", PLAIN, paced.column(rate), paced.TO_THE_BETTER, 1.5, (BLOCKING, SPINNING))
         for rate in paced.RATES
+    ),
+    Goal(
+        "throughput",
+        "small calls",
+        throughput.MANY,
+        throughput.SMALL,
+        "calls",
+        50_000,
+        (throughput.PIPE_AHEAD,),
+        True,
+    ),
+    Goal(
+        "throughput",
+        "small calls",
+        throughput.ASYNC,
+        throughput.SMALL,
+        "calls",
+        15_000,
+        (throughput.PIPE_AHEAD,),
+        True,
+    ),
+    Goal(
+        "throughput",
+        "two models",
+        throughput.WORKERS,
+        throughput.TWO_MODELS,
+        "speed-up",
+        1.9,
+        (throughput.THREADS,),
+        True,
     ),
     Goal("deaths", "deaths", deaths.OURS, deaths.COLUMN, "p99", 2.0, (PIPE,)),
     # 90 ms where the import of numpy alone takes 60.

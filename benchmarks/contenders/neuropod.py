@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from benchmarks.cases import Case
 from benchmarks.contenders import Exchange
 from benchmarks.packages import packaged
-from neuropod_ope import Runtime
+from neuropod_ope import Neuropod, Runtime
 
 _ONE = """
 def load(data_dir):
@@ -22,18 +22,20 @@ def load(data_dir):
 
 
 @contextmanager
-def _opened(
-    case: Case,
-    out_of_process: bool = True,
-    allocated: bool = False,
-    wait: Literal["adaptive", "spin", "block"] = "adaptive",
-) -> Iterator[Exchange]:
+def model_of(case: Case, **options: Any) -> Iterator[Neuropod]:
+    """A model that takes ``x0``, ``x1``, … and gives ``y0``, ``y1``, …; ``options`` are those of `Runtime.load`."""
+
     def specs(prefix: str) -> list[dict[str, Any]]:
         shape = (None,) * len(case.shape)
         return [{"name": f"{prefix}{n}", "dtype": case.dtype, "shape": shape} for n in range(case.count)]
 
     with packaged(_ONE if case.count == 1 else _MANY, specs("x"), specs("y")) as path, Runtime() as runtime:
-        model = runtime.load(path, out_of_process=out_of_process, wait=wait)
+        yield runtime.load(path, **options)
+
+
+@contextmanager
+def _opened(case: Case, allocated: bool = False, **options: Any) -> Iterator[Exchange]:
+    with model_of(case, **options) as model:
         named = {f"x{n}": x for n, x in enumerate(case.arrays())}
         if allocated:
             named = {name: model.allocate_like(name, x) for name, x in named.items()}
@@ -54,16 +56,16 @@ def open_in_process(case: Case) -> Any:
 
 
 def open_plain(case: Case) -> Any:
-    return _opened(case)
+    return _opened(case, out_of_process=True)
 
 
 def open_allocated(case: Case) -> Any:
-    return _opened(case, allocated=True)
+    return _opened(case, allocated=True, out_of_process=True)
 
 
 def open_blocking(case: Case) -> Any:
-    return _opened(case, wait="block")
+    return _opened(case, out_of_process=True, wait="block")
 
 
 def open_spinning(case: Case) -> Any:
-    return _opened(case, wait="spin")
+    return _opened(case, out_of_process=True, wait="spin")

@@ -13,21 +13,28 @@ from benchmarks.contenders.messages import Adder, Sender
 
 
 @contextmanager
-def open_pipe(case: Case) -> Iterator[Exchange]:
+def connected(case: Case) -> Iterator[Connection]:
+    """Our end of the pipe of a worker that answers every message of a `Sender`."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(case, theirs), daemon=True)
     process.start()
     theirs.close()
-    sender = Sender(case)
-
-    def call() -> list[np.ndarray]:
-        ours.send_bytes(sender.message())
-        return sender.answers(ours.recv_bytes())
-
     with ours:
-        yield Exchange(sender.inputs, call)
+        yield ours
     process.join()
+
+
+@contextmanager
+def open_pipe(case: Case) -> Iterator[Exchange]:
+    sender = Sender(case)
+    with connected(case) as connection:
+
+        def call() -> list[np.ndarray]:
+            connection.send_bytes(sender.message())
+            return sender.answers(connection.recv_bytes())
+
+        yield Exchange(sender.inputs, call)
 
 
 def _serve(case: Case, connection: Connection) -> None:

@@ -43,6 +43,7 @@ SUITES = {
     "pinned": Suite("calls back to back, client and worker on own cores and on one core", "latency:run_pinned"),
     "paced": Suite("calls at a given rate, and none: latency and processor time", "paced:run"),
     "adverse": Suite("a busy thread, one core, half a CPU, a worker that is busy for long", "adverse:run"),
+    "throughput": Suite("calls a second: small ones on their way at once, long ones of two models", "throughput:run"),
     "deaths": Suite("a worker is killed in a call: when the caller knows, and has its next answer", "deaths:run"),
     "startup": Suite("from nothing to the first answer, one and several at once; workers that wait", "startup:run"),
     "real": Suite("a convolutional network of torch 2.13 on images, in process and out of process", "real:run"),
