@@ -23,11 +23,7 @@ from neuropod_ope.errors import (
     WorkerDied,
 )
 from neuropod_ope.model import Neuropod
-from neuropod_ope.runtime import Runtime, load_neuropod
-from neuropod_ope.shared_worker import SharedWorker
-from neuropod_ope.supervisor.events import Event
-from neuropod_ope.supervisor.restart import RestartPolicy
-from neuropod_worker.packagers import (
+from neuropod_ope.packaging import (
     create_keras_neuropod,
     create_python_neuropod,
     create_pytorch_neuropod,
@@ -35,6 +31,10 @@ from neuropod_worker.packagers import (
     create_torchscript_neuropod,
     randomify_neuropod,
 )
+from neuropod_ope.runtime import Runtime, load_neuropod
+from neuropod_ope.shared_worker import SharedWorker
+from neuropod_ope.supervisor.events import Event
+from neuropod_ope.supervisor.restart import RestartPolicy
 from neuropod_worker.problem.specs import TensorSpec
 
 __version__ = "0.1.0"

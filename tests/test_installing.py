@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from environments_for_tests import interpreter
 
+from neuropod_ope import Runtime
+
 ROOT = Path(__file__).parent.parent
 
 USES_IT = """
@@ -40,11 +42,37 @@ def test_both_distributions_install_into_an_empty_virtualenv_and_work(tmp_path):
     assert command.stdout.startswith("neuropod-ope 0.")
 
 
+PACKAGES = """
+import os, numpy as np
+import neuropod_worker
+from neuropod_worker.packagers import create_python_neuropod, randomify_neuropod
+assert "site-packages" in neuropod_worker.__file__, neuropod_worker.__file__
+os.mkdir("code")
+open("code/model.py", "w").write("def load(d): return lambda x: {'x': x + 1}")
+spec = [{"name": "x", "dtype": "float32", "shape": (None,)}]
+code = [{"python_root": "code", "dirs_to_package": ["model.py"]}]
+sample = {"test_input_data": {"x": np.ones(2, "f4")}, "test_expected_out": {"x": [2, 2]}}
+create_python_neuropod("m.neuropod", "m", [], code, "model", "load", spec, spec, **sample)
+randomify_neuropod("r.neuropod", spec, spec, test_input_data={"x": np.ones(2, "f4")})
+wrong = dict(sample, test_expected_out={"x": [2, 3]})
+try:
+    create_python_neuropod("n", "m", [], code, "model", "load", spec, spec, **wrong)
+except ValueError:
+    print(sorted(os.listdir(".")))
+"""
+
+
 @pytest.mark.workers
-def test_the_worker_distribution_installs_with_the_pip_of_a_stock_python_3_6(tmp_path):
+@pytest.mark.parametrize("version", ["3.6", "3.7", "3.8"])
+def test_models_are_packaged_in_an_old_virtualenv_with_the_pip_that_came_with_it(tmp_path, version):
     python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([interpreter("3.6"), "-m", "venv", tmp_path / "venv"], check=True)
+    work = tmp_path / "work"
+    work.mkdir()
+    subprocess.run([interpreter(version), "-m", "venv", tmp_path / "venv"], check=True)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "./workers"]
     subprocess.run(install, cwd=ROOT, check=True, capture_output=True)
-    code = "import neuropod_worker.packagers, sys; assert 'site-packages' in neuropod_worker.__file__"
-    subprocess.run([python, "-c", code], cwd=tmp_path, check=True)
+    run = subprocess.run([python, "-c", PACKAGES], cwd=work, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "['code', 'm.neuropod', 'r.neuropod']"
+    with Runtime(cache_dir=tmp_path / "cache") as runtime, runtime.load(work / "m.neuropod") as model:
+        assert model.infer({"x": [1, 2]})["x"].tolist() == [2, 3]

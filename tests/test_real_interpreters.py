@@ -7,7 +7,7 @@ import pytest
 from environments_for_tests import WORKERS, environment, run_tests_in
 
 FOLDERS = ("tests/problem", "tests/package", "tests/backends")
-PINS = {"3.6": ["numpy", "pytest<7.1"], "3.13": ["numpy", "pytest"]}
+PINS = {"3.6": ["numpy", "pytest<7.1"], **{version: ["numpy", "pytest"] for version in ("3.7", "3.8", "3.13")}}
 PINS_TO_SERVE = {"3.6": ["numpy==1.16.6", "pytest<7.1", "msgpack"], "3.13": ["numpy", "pytest", "msgpack"]}
 
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from typing import List, Optional
+from typing import List
 
 import numpy as np
 
@@ -16,11 +16,8 @@ _PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__
 _ERROR_TAIL_CHARS = 4000
 
 
-def self_test(directory: str, inputs: Arrays, expected: Optional[Arrays]) -> None:
-    """Run an unpacked package once, isolated, and compare the outputs that are expected, if any are.
-
-    Raises ``PackageError`` (a ``ValueError``) with the model's traceback, or with what differs.
-    """
+def run_with_this_interpreter(directory: str, inputs: Arrays) -> Arrays:
+    """Run an unpacked package once in a fresh process. ``PackageError`` carries what a failed run printed."""
     with tempfile.TemporaryDirectory() as folder:
         given, got = os.path.join(folder, "inputs.npz"), os.path.join(folder, "outputs.npz")
         write_arrays(given, inputs)
@@ -34,11 +31,14 @@ def self_test(directory: str, inputs: Arrays, expected: Optional[Arrays]) -> Non
             said = run.stdout.decode("utf-8", "replace")[-_ERROR_TAIL_CHARS:]
             message = "the finished package does not run on its test input (exit status {}):\n{}"
             raise PackageError(message.format(run.returncode, said))
-        outputs = read_arrays(got)
-    if expected is not None:
-        found = differences(outputs, expected)
-        if found:
-            raise PackageError("the package's outputs are not the expected ones:\n" + "\n".join(found))
+        return read_arrays(got)
+
+
+def compare(outputs: Arrays, expected: Arrays) -> None:
+    """Raise ``PackageError`` that shows what differs, if anything does."""
+    found = differences(outputs, expected)
+    if found:
+        raise PackageError("the package's outputs are not the expected ones:\n" + "\n".join(found))
 
 
 def differences(outputs: Arrays, expected: Arrays) -> List[str]:

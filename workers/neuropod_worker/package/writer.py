@@ -11,9 +11,9 @@ from neuropod_worker.package.arguments import listed, path_text, text, version_r
 from neuropod_worker.package.config import DEVICES, input_devices, write_config
 from neuropod_worker.package.manifest import write_manifest
 from neuropod_worker.package.package import Package
-from neuropod_worker.package.self_test import self_test
+from neuropod_worker.package.self_test import compare, run_with_this_interpreter
 from neuropod_worker.package.tensors_file import as_arrays, write_test_data
-from neuropod_worker.problem.checks import check_inputs
+from neuropod_worker.problem.checks import Arrays, check_inputs
 from neuropod_worker.problem.parsing import Specs, parse_specs
 
 _ignored = shutil.ignore_patterns("*.pyc", "__pycache__")
@@ -35,6 +35,7 @@ def write_package(
     test_expected_out: Optional[Mapping[str, Any]] = None,
     persist_test_data: bool = True,
     zip_compression: bool = False,
+    test_runner: Callable[[str, Arrays], Arrays] = run_with_this_interpreter,
 ) -> None:
     """Write one package; ``write_model(folder)`` fills its ``0`` folder, in which ``data`` exists.
 
@@ -47,6 +48,7 @@ def write_package(
     - ``test_input_data``: the finished package is run on it at once, in a process of its own;
       ``test_expected_out`` is compared with what comes; ``persist_test_data`` keeps both in the package.
     - ``zip_compression``: whether a zip is deflated or stored.
+    - ``test_runner``: gives the outputs of an unpacked package in a process of its own, or ``PackageError``.
 
     Raises ``PackageError`` or ``SpecError`` (both ``ValueError``); a failed call leaves nothing behind.
     """
@@ -93,7 +95,7 @@ def write_package(
             # A model may write into its own folder; what is committed is what was there before.
             tested = os.path.join(staging, "tested")
             shutil.copytree(staged, tested)
-            self_test(tested, test_inputs, test_outputs if test_expected_out is not None else None)
+            compare(test_runner(tested, test_inputs), test_outputs)
             shutil.rmtree(tested, ignore_errors=True)
         if package_as_zip:
             write_archive(staged, staged + ".zip", compress=bool(zip_compression))
