@@ -36,6 +36,7 @@ from neuropod_ope.shared_worker import SharedWorker
 from neuropod_ope.supervisor.events import Event
 from neuropod_ope.supervisor.restart import RestartPolicy
 from neuropod_worker.problem.specs import TensorSpec
+from neuropod_worker.serialization import deserialize, serialize
 
 __version__ = "0.1.0"
 
@@ -65,6 +66,8 @@ __all__ = [
     "create_pytorch_neuropod",
     "create_tensorflow_neuropod",
     "create_torchscript_neuropod",
+    "deserialize",
     "load_neuropod",
     "randomify_neuropod",
+    "serialize",
 ]

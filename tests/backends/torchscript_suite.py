@@ -98,6 +98,13 @@ class InPlace(torch.jit.ScriptModule):
         return x.add_(1)
 
 
+class OptionallyWithoutDefault(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x, y):
+        # type: (Tensor, Optional[Tensor]) -> Tensor
+        return x if y is None else x + torch.jit._unwrap_optional(y)
+
+
 class Optionally(torch.jit.ScriptModule):
     @torch.jit.script_method
     def forward(self, x, y=None):
@@ -290,6 +297,9 @@ def test_an_input_may_be_left_out_where_the_model_has_a_default_or_takes_a_dict(
     assert (model.infer({"x": x})["z"], model.infer({"x": x, "y": x})["z"]) == ([1], [2])
     with pytest.raises(RuntimeError, match="missing value for argument 'x'"):
         model.infer({"y": x})
+    (tmp_path / "no default").mkdir()
+    model = load(tmp_path / "no default", OptionallyWithoutDefault(), FLOATS, specs("float32", "z"))
+    assert (model.infer({"x": x})["z"], model.infer({"x": x, "y": x})["z"]) == ([1], [2])
     model = load(tmp_path / "dict", Counting(), FLOATS, specs("float32", "out"))
     assert [model.infer(inputs)["out"].tolist() for inputs in ({}, {"y": x}, {"x": x, "y": x})] == [[0], [1], [2]]
 

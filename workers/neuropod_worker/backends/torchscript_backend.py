@@ -102,8 +102,15 @@ def _taking_a_dict(module: Any) -> Callable[[Dict[str, Any]], Any]:
     arguments = [argument for argument in module.forward.schema.arguments if argument.name != "self"]
     wanted = str(arguments[0].type) if len(arguments) == 1 else ""
     if not wanted.startswith("Dict["):
-        return lambda inputs: module(**inputs)
+        # An Optional without a default must be given, says TorchScript; a package says that inputs may be left out.
+        absent = {argument.name: None for argument in arguments if _is_optional(argument)}
+        return lambda inputs: module(**{**absent, **inputs})
     return _mixing(module, wanted) if "Union[" in wanted else module
+
+
+def _is_optional(argument: Any) -> bool:
+    shown = str(argument.type)
+    return (shown.startswith("Optional[") or shown.endswith("?")) and argument.default_value is None
 
 
 def _mixing(module: Any, wanted: str) -> Callable[[Dict[str, Any]], Any]:

@@ -7,7 +7,7 @@ stamps the time. ``np.load(path, allow_pickle=False)`` reads these files as well
 import os
 import pickle
 import zipfile
-from typing import Any, Mapping, NamedTuple, Optional
+from typing import IO, Any, Mapping, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -36,19 +36,20 @@ def as_arrays(tensors: Mapping[str, Any]) -> Arrays:
     return {name: np.asarray(value) for name, value in tensors.items()}
 
 
-def write_arrays(path: str, arrays: Arrays) -> None:
-    """Write arrays by name. Raises ``PackageError`` for what numpy could store only by pickling it."""
+def write_arrays(path: Union[str, IO[bytes]], arrays: Arrays) -> None:
+    """Write arrays by name to a file (path or open). Raises ``PackageError`` for what numpy could only pickle."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):
             array = arrays[name]
             if array.dtype.hasobject:
-                raise PackageError("tensor {!r} holds Python objects, not numbers or strings".format(name), path)
+                message = "tensor {!r} holds Python objects, not numbers or strings"
+                raise PackageError(message.format(name), _shown(path))
             member = zipfile.ZipInfo(name + _SUFFIX, FIXED_TIME)
             with archive.open(member, "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def read_arrays(path: str) -> Arrays:
+def read_arrays(path: Union[str, IO[bytes]]) -> Arrays:
     """Read what ``write_arrays`` or ``np.savez`` wrote. Raises ``PackageError`` for damage or pickles."""
     arrays: Arrays = {}
     try:
@@ -57,9 +58,13 @@ def read_arrays(path: str) -> Arrays:
                 with archive.open(member) as file:
                     array = np.lib.format.read_array(file, allow_pickle=False)
                 arrays[member[: -len(_SUFFIX)] if member.endswith(_SUFFIX) else member] = array
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise PackageError("{} cannot be read: {}".format(path, error), path) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise PackageError("{} cannot be read: {}".format(_shown(path), error), _shown(path)) from error
     return arrays
+
+
+def _shown(path: Union[str, IO[bytes]]) -> str:
+    return path if isinstance(path, str) else "the file of tensors"
 
 
 def write_test_data(directory: str, inputs: Arrays, outputs: Arrays) -> None:
