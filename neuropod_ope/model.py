@@ -30,8 +30,9 @@ _LONGEST_S = 10**8  # three years: longer timeouts overflow what the system's wa
 class Neuropod:
     """A model, ready to be called from any thread. Made by `load_neuropod` or `Runtime.load`.
 
-    ``name`` and ``platform`` are the package's, ``inputs`` and ``outputs`` its problem definition. Close it, or
-    use it as a context manager; a handle that is garbage-collected closes itself.
+    ``name`` and ``platform`` are the package's, ``inputs`` and ``outputs`` its problem definition.
+    ``free_memory_every_cycle``: each call begins with ``free_unused_memory()``. Close it, or use it as a context
+    manager; a handle that is garbage-collected closes itself.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Neuropod:
         self.inputs: tuple[TensorSpec, ...] = package.inputs
         self.outputs: tuple[TensorSpec, ...] = package.outputs
         self.path: str = package.path
+        self.free_memory_every_cycle = False
         self._make_executor = make_executor
         self._out_of_process = out_of_process
         self._timeout = timeout
@@ -196,6 +198,8 @@ class Neuropod:
     def _request(
         self, inputs: Mapping[str, Any], requested_outputs: Sequence[str] | None, timeout: float | None
     ) -> tuple[Request, float | None]:
+        if self.free_memory_every_cycle:
+            self.free_unused_memory()
         signature, arrays = self._reader.read(inputs)
         requested = None
         if requested_outputs is not None:

@@ -117,6 +117,7 @@ class Runtime:
         load_custom_ops: bool = True,
         lazy: bool = False,
         timeout: float | None = None,
+        free_memory_every_cycle: bool = False,
         wait: Literal["adaptive", "spin", "block"] = "adaptive",
         load_timeout: float | None = None,
         restart: RestartPolicy | None = None,
@@ -150,6 +151,7 @@ class Runtime:
 
         memory = self._input_memory(package, out_of_process)
         model = Neuropod(package, make_executor, out_of_process, validate, timeout, memory, self._deadlines)
+        model.free_memory_every_cycle = free_memory_every_cycle
         return self._started(model, lazy)
 
     def environment(self, path: str | os.PathLike[str]) -> Environment:
@@ -371,6 +373,7 @@ def load_neuropod(
     load_custom_ops: bool = True,
     lazy: bool = False,
     timeout: float | None = None,
+    free_memory_every_cycle: bool = False,
     wait: Literal["adaptive", "spin", "block"] = "adaptive",
     load_timeout: float | None = None,
     restart: RestartPolicy | None = None,
@@ -384,7 +387,8 @@ def load_neuropod(
     ``environment``: an interpreter to run the worker with, in place of one that is found or built.
     ``visible_gpu``: index of the one GPU that the model may use, if there is one; ``None`` for the CPU.
     ``validate``: check tensors against the problem definition. ``load_custom_ops``: load the package's own.
-    ``lazy``: load the model at ``load()`` or at the first call.
+    ``lazy``: load the model at ``load()`` or at the first call. ``free_memory_every_cycle``: each call begins with
+    ``free_unused_memory()``; slower, for when memory is short.
     ``wait``: how caller and worker wait for each other: "adaptive" tries for up to 0.1 ms before it sleeps, "spin"
     never sleeps and burns a core on each side, "block" sleeps at once.
 
@@ -405,6 +409,7 @@ def load_neuropod(
         load_custom_ops=load_custom_ops,
         lazy=lazy,
         timeout=timeout,
+        free_memory_every_cycle=free_memory_every_cycle,
         wait=wait,
         load_timeout=load_timeout,
         restart=restart,

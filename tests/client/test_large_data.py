@@ -341,6 +341,15 @@ def test_unused_memory_is_given_back_on_request_and_taken_again(load_out_of_proc
         assert reply_memory(model) < 2**20
 
 
+def test_memory_can_be_freed_at_every_cycle(load):
+    model = load(ECHO, ANY, ANY, free_memory_every_cycle=True)
+    for _ in range(3):
+        assert (model.infer({"x": np.full(3_000_000, 6, np.float32)})["x"] == 6).all()
+        assert model.infer({"x": np.zeros(1, np.float32)})["x"] == 0
+        if model.workers:
+            assert reply_memory(model) < 2**20
+
+
 def test_more_than_there_is_cannot_be_allocated(load_out_of_process):
     model = load_out_of_process(SUM, ANY, NUMBER)
     with pytest.raises(SharedMemoryExhausted, match="more bytes"):
