@@ -123,6 +123,7 @@ class Runtime:
         restart: RestartPolicy | None = None,
         retries: int = 0,
         on_event: Callable[[Event], None] | None = None,
+        cancel: Literal["queue", "kill"] = "queue",
     ) -> Neuropod:
         """Load a neuropod package, a directory or a zip file. See `load_neuropod`."""
         self._check_open()
@@ -130,10 +131,12 @@ class Runtime:
         _check_choice("wait", wait, WAITS)
         _check_gpu(visible_gpu)
         _check_timeout(timeout, out_of_process)
-        supervision = Supervision(restart or RestartPolicy(), on_event, retries, load_timeout)
+        supervision = Supervision(restart or RestartPolicy(), on_event, retries, load_timeout, cancel)
         supervised = supervision != Supervision()
         if supervised and out_of_process is False:
-            raise ValueError("restart, retries, on_event and load_timeout need a model that runs out of process")
+            raise ValueError(
+                "restart, retries, on_event, load_timeout and cancel need a model that runs out of process"
+            )
         package, requirement = self._open(path)
         if environment is None:  # else that one may know platforms which are unknown here
             check_platform(package)
@@ -379,6 +382,7 @@ def load_neuropod(
     restart: RestartPolicy | None = None,
     retries: int = 0,
     on_event: Callable[[Event], None] | None = None,
+    cancel: Literal["queue", "kill"] = "queue",
 ) -> Neuropod:
     """Load a neuropod package: the path of a directory or of a zip file.
 
@@ -396,7 +400,8 @@ def load_neuropod(
     ``timeout``: default for each call, in seconds. ``load_timeout``: for each start of a worker with its load.
     ``restart``: when a worker that died is replaced, and whether spare ones are kept. ``retries``: so many times a
     call whose worker died while it ran is made again, on a copy of the inputs that is made beforehand; for models
-    that do the same for the same inputs. ``on_event``: called with each `Event` in a thread of its own.
+    that do the same for the same inputs. ``on_event``: called with each `Event` in a thread of its own. ``cancel``:
+    "kill" also ends calls that run already when they are cancelled or their caller is interrupted, with the worker.
 
     Raises PackageError, NoMatchingEnvironment, EnvironmentBuildError, LoadError, WorkerDied.
     """
@@ -415,4 +420,5 @@ def load_neuropod(
         restart=restart,
         retries=retries,
         on_event=on_event,
+        cancel=cancel,
     )

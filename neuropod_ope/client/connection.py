@@ -72,7 +72,8 @@ class Connection:
         self.incarnation = next(_incarnations)
         self.state = "starting"
         self.ended: Ended | None = None
-        self.fruitful = False  # whether it has answered a call
+        # Whether it has answered a call or was ended for its caller's sake, so that its death is not held against it.
+        self.blameless = False
         self.on_death: list[Callable[[Connection], None]] = []  # called once, in the supervisor's thread
         self._death: Death | None = None
         self._receiver: ReceiverRole | None = None
@@ -379,9 +380,9 @@ class Connection:
             self._frames.retire(reply.retired)
         if type(reply) is m.Result:
             call.outputs = self._outputs.read(self._frames.frame(reply.frame, reply.tensors))
-            self.fruitful = True
+            self.blameless = True
         elif type(reply) is m.Failed and call.state != "loading":
-            self.fruitful = True
+            self.blameless = True
         call.reply = reply
         with self._lock:
             if reply.released:
@@ -413,6 +414,14 @@ class Connection:
     def _give_up(self, violation: ProtocolViolation | None, because: str) -> None:
         """Take no more requests, and have the worker killed; calls in flight are settled when it is dead."""
         self.ended = self.ended or Ended(None, violation, self.stats().request)
+        if violation is None:
+            self.end_for_caller(because)
+        else:
+            self.process.kill(because)
+
+    def end_for_caller(self, because: str) -> None:
+        """Have the worker killed, which may be well."""
+        self.blameless = True
         self.process.kill(because)
 
     def _on_death(self, death: Death) -> None:

@@ -45,12 +45,18 @@ class _Submitted:
 
     def cancel(self) -> None:
         self._connection.cancel_unless_locked(self._call)
+        self._executor.post_kill_if_running(self._connection, self._call)
 
     def result(self, deadline: float | None) -> dict[str, np.ndarray]:
         executor, connection, call = self._executor, self._connection, self._call
         attempts: Attempts | None = None
         while True:
-            if not connection.wait(call, deadline):
+            try:
+                in_time = connection.wait(call, deadline)
+            except BaseException:  # an interrupt: nobody waits for it any more
+                executor.kill_if_running(connection, call)
+                raise
+            if not in_time:
                 executor.give_up(connection, call)
             if type(call.reply) is m.Result:
                 return call.outputs
@@ -77,7 +83,9 @@ class OutOfProcessExecutor:
         self._worker = worker
         self._model = model
         self._dropped = dropped
+        self._loop = loop
         self.retries = supervision.retries
+        self._kills_cancelled = supervision.cancel == "kill"
         self._supervised = SupervisedModel(package.name, worker, self._load, loop, supervision)
         self._unanswered: tuple[Connection, Call] | None = None  # a load that was not answered in time
         self._unattended = UnattendedCalls(self, f"neuropod-calls-{package.name}")
@@ -196,6 +204,22 @@ class OutOfProcessExecutor:
             raise InferTimeout(message, name, call.request)
         death = process.interrogate(f"{what} did not finish in time")
         raise timed_out(death, process.pid, name, call.request, what)
+
+    def kill_if_running(self, connection: Connection, call: Call) -> bool:
+        """End the worker if it is busy with ``call``, which was cancelled, and if that is what the user chose."""
+        running = self._kills_cancelled and not call.done and connection.busy_with() == call.request
+        if running:
+            connection.end_for_caller("the call that it ran was cancelled")
+        return running
+
+    def post_kill_if_running(self, connection: Connection, call: Call) -> None:
+        """The same soon and without a lock, for the garbage collector."""
+        if self._kills_cancelled:
+
+            def kill() -> None:
+                self.kill_if_running(connection, call)
+
+            self._loop.post(kill)
 
     def failed(self, connection: Connection, call: Call, doing: str) -> NeuropodError:
         """The error for a call that is done without a result."""

@@ -225,7 +225,7 @@ class SupervisedModel:
         if self._worker.closed:
             return
         spare = next((spare for spare in self._spares if spare.connection is connection), None)
-        ending = Ending(time.monotonic(), fruitless=not connection.fruitful)
+        ending = Ending(time.monotonic(), fruitless=not connection.blameless)
         if spare is not None:
             self._spares.remove(spare)
             self._report("spare lost", connection.process.pid, self._death_of(connection))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from neuropod_ope.supervisor.events import Event
 from neuropod_ope.supervisor.restart import RestartPolicy
@@ -12,12 +13,14 @@ from neuropod_ope.supervisor.restart import RestartPolicy
 @dataclass(frozen=True)
 class Supervision:
     """``restart``: when a worker that died is replaced. ``on_event``: hears of each transition. ``retries``: so many
-    times a call whose worker died while it ran is made again. ``load_timeout``: seconds for a start and a load."""
+    times a call whose worker died while it ran is made again. ``load_timeout``: seconds for a start and a load.
+    ``cancel``: "kill" ends the worker when the call that it runs is cancelled, or its caller interrupted."""
 
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     on_event: Callable[[Event], None] | None = None
     retries: int = 0
     load_timeout: float | None = None
+    cancel: Literal["queue", "kill"] = "queue"
 
     def __post_init__(self) -> None:
         if not isinstance(self.restart, RestartPolicy):
@@ -29,3 +32,5 @@ class Supervision:
         timeout = self.load_timeout
         if timeout is not None and (not isinstance(timeout, (int, float)) or not timeout > 0):
             raise ValueError(f"load_timeout must be a number of seconds above 0, not {timeout!r}")
+        if self.cancel not in ("queue", "kill"):
+            raise ValueError(f"cancel must be 'queue' or 'kill', not {self.cancel!r}")

@@ -37,6 +37,8 @@ class Sender(Protocol):
 
     def give_up(self, connection: Connection, call: Call) -> None: ...
 
+    def kill_if_running(self, connection: Connection, call: Call) -> bool: ...
+
 
 class UnattendedCalls:
     """Runs tasks in the order in which they came. Implements Runner and, towards the connection, Finisher."""
@@ -83,13 +85,16 @@ class UnattendedCalls:
         return True
 
     def withdraw(self, task: Task) -> bool:
-        """Do not start ``task``. False if the worker is at it; in the moment in which it begins, it may begin."""
+        """Do not start ``task``. False if the worker is at it, and is not to be killed for that; in the moment in
+        which it begins, it may begin."""
         with self._lock:
             if self._backlog.remove(task):
                 return True
             connection, call = task.connection, task.call
-            if connection is None or call is None or call.done or connection.busy_with() == call.request:
+            if connection is None or call is None or call.done:
                 return False
+            if connection.busy_with() == call.request:
+                return self._sender.kill_if_running(connection, call)
             connection.cancel(call)
             return True
 
