@@ -34,12 +34,13 @@ from neuropod_ope.environment import (
 )
 from neuropod_ope.errors import HandleClosed
 from neuropod_ope.model import Neuropod
+from neuropod_ope.platforms import check_platform_somewhere
 from neuropod_ope.shared_worker import SharedWorker
 from neuropod_ope.supervisor.environ import WorkerEnviron, worker_environ
 from neuropod_ope.supervisor.events import Event
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_ope.supervisor.restart import RestartPolicy
-from neuropod_worker.backends import LoadOptions, check_platform
+from neuropod_worker.backends import LoadOptions
 from neuropod_worker.package import Package, open_package
 from neuropod_worker.shm.waiting import WAITS
 
@@ -139,7 +140,7 @@ class Runtime:
             )
         package, requirement = self._open(path)
         if environment is None:  # else that one may know platforms which are unknown here
-            check_platform(package)
+            check_platform_somewhere(package)
         if out_of_process is None:
             must_leave = environment is not None or timeout is not None or supervised
             out_of_process = must_leave or satisfied_by_this_interpreter(requirement) is not None
@@ -161,7 +162,7 @@ class Runtime:
         """The environment that a package needs, for `worker`; built if it is missing and policy allows it."""
         self._check_open()
         package, requirement = self._open(path)
-        check_platform(package)
+        check_platform_somewhere(package)
         return ensure_environment(requirement, self.policy, os.fspath(path))
 
     def worker(

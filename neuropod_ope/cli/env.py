@@ -15,7 +15,7 @@ from neuropod_ope.environment import (
 )
 from neuropod_ope.environment.registry import Registry
 from neuropod_ope.environment.store import Store, StoredEnvironment
-from neuropod_worker.backends import check_platform
+from neuropod_ope.platforms import check_platform_somewhere
 from neuropod_worker.errors import NeuropodError
 from neuropod_worker.package.reader import open_package
 
@@ -184,7 +184,7 @@ def _requirement(arguments: argparse.Namespace, policy: EnvironmentPolicy) -> Re
         lock = arguments.lock.read_text(encoding="utf-8") if arguments.lock else None
         return Requirement(arguments.platform, arguments.range, lock, arguments.prerelease)
     package = open_package(arguments.package, str(policy.cache_dir))
-    check_platform(package)
+    check_platform_somewhere(package)
     return Requirement(package.platform, package.version_range, package.requirements_lock, arguments.prerelease)
 
 

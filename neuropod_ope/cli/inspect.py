@@ -17,6 +17,7 @@ from neuropod_ope.environment import (
 )
 from neuropod_ope.environment.added_platforms import catalog_for
 from neuropod_ope.environment.lockfile import read_lock
+from neuropod_ope.platforms import check_platform_somewhere
 from neuropod_worker.backends import check_platform
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package import Package, open_package
@@ -59,7 +60,7 @@ def _what_runs_it(package: Package, source: str, policy: EnvironmentPolicy) -> I
     try:
         missing = _missing_here(package, requirement)
         yield "in process", f"no: {missing}" if missing else "yes, this interpreter has what it needs"
-        check_platform(package)
+        check_platform_somewhere(package)
         environment = ensure_environment(requirement, policy, source)
     except NoMatchingEnvironment as error:
         # That inspecting builds nothing is no policy of the user's.

@@ -31,7 +31,7 @@ class Installation(NamedTuple):
             if not requirement.accepts(version):
                 return f"{self.name} is Python {version}, and the package needs {requirement.version_range}"
             return self._missing_pin(requirement.lock) if requirement.lock else None
-        known = catalog_for(requirement.platform).get(requirement.platform)
+        known = catalog_for(requirement.platform, self.path).get(requirement.platform)
         if known is None:
             return f"{self.name} knows no platform {requirement.platform!r}"
         lack = f"{self.name} has no {known.distributions[0]}"

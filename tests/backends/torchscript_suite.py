@@ -367,7 +367,7 @@ def test_outputs_that_cannot_be_named_or_held_are_errors(tmp_path):
             model.infer({"x": np.float32([1])})
 
 
-@pytest.mark.skipif(VERSION < (1, 2), reason="sparse tensors do not leave a TorchScript model of this torch")
+@pytest.mark.skipif(VERSION < (1, 3), reason="sparse tensors do not leave a TorchScript model of this torch")
 def test_a_sparse_output_is_an_error_that_says_what_to_do(tmp_path):
     model = load(tmp_path, Sparse(), FLOATS[:1], specs("float32", "z"))
     with pytest.raises(SpecError, match="output 'z' is sparse; the model must return it dense"):

@@ -118,6 +118,22 @@ def test_a_range_that_no_version_satisfies_is_an_error(tmp_path, package_of, ins
             runtime.load(package)
 
 
+def test_a_registered_interpreter_serves_a_platform_that_the_application_does_not_know(
+    tmp_path, package_of, training_python, monkeypatch
+):
+    monkeypatch.setenv("NEUROPOD_OPE_CONFIG", str(tmp_path / "config"))
+    package, another = package_of(tmp_path, "1.x"), tmp_path / "another"
+    another.mkdir()
+    later = package_of(another, "2.x")
+    assert main(["env", "register", str(training_python), "--cache-dir", str(tmp_path / "cache")]) == 0
+    with Runtime(cache_dir=tmp_path / "cache") as runtime:
+        with runtime.load(package) as model:
+            assert model.workers[0].python_version.startswith("3.6.")
+            assert_answers(model)
+        with pytest.raises(NoMatchingEnvironment, match=r"has neuropod-affine 1\.0, and the package needs 2\.x"):
+            runtime.load(later)
+
+
 def test_a_named_environment_may_know_a_platform_that_the_application_does_not(tmp_path, package_of, training_python):
     package = package_of(tmp_path, "*")
     with Runtime(cache_dir=tmp_path / "cache") as runtime:
