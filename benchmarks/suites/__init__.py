@@ -46,5 +46,6 @@ SUITES = {
     "throughput": Suite("calls a second: small ones on their way at once, long ones of two models", "throughput:run"),
     "deaths": Suite("a worker is killed in a call: when the caller knows, and has its next answer", "deaths:run"),
     "startup": Suite("from nothing to the first answer, one and several at once; workers that wait", "startup:run"),
+    "anatomy": Suite("how a call spends its time", "anatomy:run"),
     "real": Suite("a convolutional network of torch 2.13 on images, in process and out of process", "real:run"),
 }
