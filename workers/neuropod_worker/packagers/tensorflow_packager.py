@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import warnings
 from typing import Any, Dict, Mapping, Optional, Sequence
 
 from neuropod_worker.errors import PackageError
@@ -47,8 +48,9 @@ def create_tensorflow_neuropod(
     input_specs, output_specs = parse_specs(input_spec, "input"), parse_specs(output_spec, "output")
     inputs, outputs = [spec.name for spec in input_specs], [spec.name for spec in output_specs]
     mapping = _mapping(node_name_mapping, given[0], inputs + outputs) if is_graph else None
-    if not is_graph and node_name_mapping is not None:
-        raise PackageError("{} takes no node_name_mapping: its signature has the names".format(given[0]))
+    if not is_graph and node_name_mapping:
+        message = "node_name_mapping is not used with {}: the names are those of the signature"
+        warnings.warn(message.format(given[0]), stacklevel=2)
     init_ops = [text("each of init_op_names", name) for name in listed("init_op_names", init_op_names)]
 
     def write_model(folder: str) -> None:
