@@ -9,7 +9,8 @@ import numpy as np
 
 from neuropod_ope.errors import SpecError
 from neuropod_worker.problem.checks import check_inputs
-from neuropod_worker.problem.dtypes import canonical_dtype, numpy_dtype
+from neuropod_worker.problem.conversion import as_tensor
+from neuropod_worker.problem.dtypes import canonical_dtype
 from neuropod_worker.problem.signatures import Signature, Signatures
 from neuropod_worker.problem.specs import TensorSpec
 
@@ -32,7 +33,9 @@ class InputReader:
         elif not isinstance(inputs, Mapping):
             raise SpecError(f"inputs must be a dict of tensors by name, not {type(inputs).__name__}")
         arrays = {
-            name: value if type(value) is np.ndarray and value.dtype.kind != "O" else self._array(name, value)
+            name: value
+            if type(value) is np.ndarray and value.dtype.kind != "O"
+            else as_tensor("input", name, value, self._by_name.get(name))
             for name, value in inputs.items()
         }
         signature = self._signatures.of(arrays)
@@ -51,42 +54,3 @@ class InputReader:
                 raise SpecError(f"input {name!r}: {error}", name) from None
         if self._validate:
             check_inputs(self._specs, arrays)
-
-    def _array(self, name: str, value: Any) -> np.ndarray:
-        try:
-            array = _as_array(value)
-        except Exception as error:  # whatever a foreign object's conversion raises
-            raise SpecError(
-                f"input {name!r} ({type(value).__name__}) cannot be made an array: {error}", name
-            ) from error
-        if array.dtype.kind == "O":
-            if not all(isinstance(item, str) for item in array.flat):
-                raise SpecError(f"input {name!r} holds Python objects; expected numbers or text", name)
-            return array.astype(np.str_)
-        spec = self._by_name.get(name)
-        if spec is not None and not hasattr(value, "dtype"):
-            return _as_declared(array, numpy_dtype(spec.dtype))
-        return array
-
-
-def _as_declared(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Python's numbers have no dtype of their own: they take the declared one if it can hold them."""
-    if array.size == 0:
-        return array.astype(dtype)
-    if array.dtype.kind not in "bifc" or dtype.kind not in "biufc" or array.dtype.kind == "c" != dtype.kind:
-        return array
-    with np.errstate(all="ignore"):
-        wanted = array.astype(dtype)
-    if array.dtype.kind in "fc" and dtype.kind in "fc":
-        fits = np.allclose(wanted, array, rtol=1e-3, atol=0.0, equal_nan=True)
-    else:
-        fits = array.dtype.kind in "bi" and bool((wanted == array).all())
-    return wanted if fits else array
-
-
-def _as_array(value: Any) -> np.ndarray:
-    if np.ma.is_masked(value):
-        raise ValueError("a masked array; fill in what is masked first, models know no masks")
-    if hasattr(value, "__array__") or hasattr(value, "__array_interface__") or not hasattr(value, "__dlpack__"):
-        return np.asarray(value)
-    return np.from_dlpack(value)

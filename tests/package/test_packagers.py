@@ -171,6 +171,34 @@ def test_the_finished_package_is_run_and_its_sample_data_kept(tmp_path):
     assert read_test_data(bare) is None
 
 
+def test_test_data_may_be_lists_and_texts_in_objects_as_the_inputs_of_a_call_may(tmp_path):
+    python_neuropod(
+        tmp_path,
+        {"main.py": "def load(d):\n    return lambda x, s: {'y': x * 2, 't': s}\n"},
+        input_spec=[
+            {"name": "x", "dtype": "float32", "shape": (None,)},
+            {"name": "s", "dtype": "string", "shape": (None,)},
+        ],
+        output_spec=[
+            {"name": "y", "dtype": "float32", "shape": (None,)},
+            {"name": "t", "dtype": "string", "shape": (None,)},
+        ],
+        test_input_data={"x": [1, 2], "s": np.array(["a", "bc"], object)},
+        test_expected_out={"y": [2, 4], "t": ["a", "bc"]},
+    )
+
+
+def test_expected_outputs_that_hold_python_objects_are_a_value_error(tmp_path):
+    with pytest.raises(ValueError, match="output 'y' holds Python objects"):
+        python_neuropod(
+            tmp_path,
+            {"main.py": "def load(d):\n    return lambda x: {'y': x}\n"},
+            test_input_data={"x": [1]},
+            test_expected_out={"y": [None]},
+            persist_test_data=False,
+        )
+
+
 @pytest.mark.parametrize(
     ("code", "expected", "message"),
     [

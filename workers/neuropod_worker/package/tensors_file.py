@@ -7,13 +7,15 @@ stamps the time. ``np.load(path, allow_pickle=False)`` reads these files as well
 import os
 import pickle
 import zipfile
-from typing import IO, Any, Mapping, NamedTuple, Optional, Union
+from typing import IO, Any, Mapping, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.archive import FIXED_TIME
 from neuropod_worker.problem.checks import Arrays
+from neuropod_worker.problem.conversion import as_tensor
+from neuropod_worker.problem.specs import TensorSpec
 
 # Readers of the original look for test_data.pkl only, so they pass this by.
 TEST_DATA = "test_data.npz"
@@ -29,11 +31,12 @@ class SampleData(NamedTuple):
     outputs: Arrays
 
 
-def as_arrays(tensors: Mapping[str, Any]) -> Arrays:
+def as_arrays(role: str, tensors: Mapping[str, Any], specs: Sequence[TensorSpec]) -> Arrays:
     """What a user gives for tensors, as arrays: numbers, lists and whatever else numpy understands."""
     if not isinstance(tensors, Mapping):
         raise PackageError("test data must be a dict of tensors by name, not {!r}".format(tensors))
-    return {name: np.asarray(value) for name, value in tensors.items()}
+    by_name = {spec.name: spec for spec in specs}
+    return {name: as_tensor(role, name, value, by_name.get(name)) for name, value in tensors.items()}
 
 
 def write_arrays(path: Union[str, IO[bytes]], arrays: Arrays) -> None:

@@ -72,8 +72,8 @@ def write_package(
         requirements_lock=None,
         config={},
     )
-    test_inputs = as_arrays({} if test_input_data is None else test_input_data)
-    test_outputs = as_arrays({} if test_expected_out is None else test_expected_out)
+    test_inputs = as_arrays("input", {} if test_input_data is None else test_input_data, package.inputs)
+    test_outputs = as_arrays("output", {} if test_expected_out is None else test_expected_out, package.outputs)
     check_inputs(inputs, test_inputs)
 
     _refuse_existing(neuropod_path)
