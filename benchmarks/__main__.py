@@ -20,7 +20,7 @@ _CALM_PERCENT = 20
 def main() -> None:
     arguments = _arguments()
     plan: Plan = QUICK if arguments.quick else FULL
-    facts = conditions(sys.argv[1:])
+    facts = conditions("benchmarks", sys.argv[1:])
     for name, value in facts.items():
         print(f"{name:<9}{value}")
     print(

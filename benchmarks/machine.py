@@ -9,9 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 
-def conditions(arguments: Sequence[str]) -> dict[str, str | int]:
+def conditions(module: str, arguments: Sequence[str]) -> dict[str, str | int]:
     return {
-        "command": shlex.join(["python", "-m", "benchmarks", *arguments]),
+        "command": shlex.join(["python", "-m", module, *arguments]),
         "cores": len(os.sched_getaffinity(0)),
         "cpu": _cpu_model(),
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",

@@ -1,10 +1,14 @@
 """Each suite runs from end to end, and yields figures of every quantity that it has a goal for. No times."""
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.agents import Agents
-from benchmarks.figures import Figure, Missing
+from benchmarks.environments import environment_with
+from benchmarks.figures import Figure, Missing, NotPossible
 from benchmarks.goals import GOALS
+from benchmarks.lines import PACKAGES
 from benchmarks.report import text
 from benchmarks.suites import SUITES, Plan
 
@@ -33,3 +37,16 @@ def test_every_suite_runs(agents, suite):
     goals = {goal[:5] for goal in GOALS if goal.suite == suite and goal.column in columns}
     assert goals <= figures
     assert f"## {suite}: title\n" in text(entries, {suite: "title"})
+
+
+@pytest.mark.frameworks
+def test_a_profile_tells_what_lines_of_caller_and_worker_cost(agents):
+    try:
+        sampler = Path(environment_with(PACKAGES)).parent / "py-spy"
+    except NotPossible as reason:
+        pytest.skip(str(reason))
+    found = agents.run((), "profiled:lines", case="1 MB", seconds=1, sampler=str(sampler))
+    assert set(found) == {"caller", "worker"}
+    for lines in found.values():
+        assert all(cost > 0 for cost in lines.values())
+        assert any("neuropod" in line for line in lines)
