@@ -51,9 +51,9 @@ class Compiler:
     def _second_op(self, first):
         return self._compiled("second_op.c", "libsecond_op.so", ["-L" + str(first.parent), "-lfirst_op"])
 
-    def _python_op(self, python):
+    def _python_op(self, python, *flags):
         name = "python_op" + ask(python, PYTHON_SUFFIX)
-        return self._compiled("python_op.c", name, ask(python, PYTHON_FLAGS))
+        return self._compiled("python_op.c", name, ask(python, PYTHON_FLAGS), *flags)
 
     def _compiled(self, source, name, flags, *more):
         if not shutil.which("g++"):

@@ -92,6 +92,17 @@ def test_an_extension_built_for_another_python_is_an_error_that_names_both(
         runtime.load(path, out_of_process=out_of_process)
 
 
+@pytest.mark.parametrize("out_of_process", [True, False])
+@pytest.mark.parametrize("when", ["import python_op\n\ndef load(d): pass", "def load(d):\n    import python_op"])
+def test_an_extension_built_for_another_version_of_a_library_is_an_error_that_says_so(
+    tmp_path, compiler, runtime, out_of_process, when
+):
+    op = compiler.python_op(sys.executable, "-DFOR_ANOTHER_VERSION")
+    path = python_neuropod(tmp_path, {"main.py": when}, custom_ops=[str(op)])
+    with pytest.raises(LoadError, match=r"custom op .*python_op\..* built for other versions .*undefined symbol"):
+        runtime.load(path, out_of_process=out_of_process)
+
+
 def test_an_extension_built_for_another_machine_is_an_error_that_names_both(tmp_path, compiler, runtime):
     content = bytearray(compiler.python_op(sys.executable).read_bytes())
     content[18:20] = (4711).to_bytes(2, "little")  # the machine's number in the ELF header

@@ -16,7 +16,15 @@ __attribute__((constructor)) static void loaded(void) {
   setenv(COUNTER, text, 1);
 }
 
-static PyObject *twice(PyObject *module, PyObject *x) { return PyNumber_Add(x, x); }
+#ifdef FOR_ANOTHER_VERSION
+int function_of_another_version(void);
+#else
+static int function_of_another_version(void) { return 0; }
+#endif
+
+static PyObject *twice(PyObject *module, PyObject *x) {
+  return function_of_another_version() ? NULL : PyNumber_Add(x, x);
+}
 
 static PyObject *loads(PyObject *module, PyObject *none) { return PyLong_FromLong(count()); }
 

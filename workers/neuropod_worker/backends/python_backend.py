@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, Optional, Sequence
 
 from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
 from neuropod_worker.backends.code_scope import CodeScope
-from neuropod_worker.backends.python_ops import check_python_ops
+from neuropod_worker.backends.python_ops import broken_op, check_python_ops
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.config import PLATFORM_CONFIG, read_json
 from neuropod_worker.package.package import Package
@@ -58,7 +58,8 @@ def _load_entrypoint(package: Package, scope: CodeScope, module_name: str, funct
         except (Exception, SystemExit) as error:  # the package's code may raise anything
             if isinstance(error, ImportError) and (module_name + ".").startswith("{}.".format(error.name)):
                 raise no_module from None
-            raise load_error("the code of {} cannot be imported".format(package.path), error) from error
+            what_failed = broken_op(package, error) or "the code of {} cannot be imported".format(package.path)
+            raise load_error(what_failed, error) from error
         entrypoint = getattr(module, function_name, None)
         if not callable(entrypoint):
             problem = "does not exist" if entrypoint is None else "is not callable"
@@ -66,7 +67,7 @@ def _load_entrypoint(package: Package, scope: CodeScope, module_name: str, funct
         try:
             model = entrypoint(package.file("data"))
         except (Exception, SystemExit) as error:  # the package's code may raise anything
-            raise load_error("the entry point {} failed".format(where), error) from error
+            raise load_error(broken_op(package, error) or "the entry point {} failed".format(where), error) from error
     if not callable(model):
         message = "the entry point {} must return a callable, but returned {}"
         raise PackageError(message.format(where, type(model).__name__), package.path)

@@ -7,6 +7,7 @@ import re
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from inspect import getmodulename
+from typing import Optional
 
 from neuropod_worker.backends.code_scope import hide_lingering
 from neuropod_worker.backends.custom_ops import refuse_foreign
@@ -31,6 +32,19 @@ def check_python_ops(package: Package) -> None:
         if name and name.isidentifier() and (name in sys.modules or importlib.util.find_spec(name) is not None):
             message = "custom op {!r} of {} cannot be loaded: a module of that name is importable already"
             raise LoadError(message.format(os.path.basename(path), package.path))
+
+
+def broken_op(package: Package, error: BaseException) -> Optional[str]:
+    """What failed, in words, if ``error`` says that one of the package's ops cannot be loaded; else ``None``."""
+    if isinstance(error, ImportError) and error.path:  # of a file that is there
+        for path in package.custom_op_paths():
+            if getmodulename(path) == error.name and path.endswith(tuple(EXTENSION_SUFFIXES)):
+                message = (
+                    "the custom op {} cannot be loaded; it was built for other versions than those here, or needs a "
+                    "library that is missing"
+                )
+                return message.format(path)
+    return None
 
 
 def _refuse_other_abi(path: str) -> None:
