@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.agents import Agents
+from benchmarks.agents import ROOT, Agents
 from benchmarks.environments import environment_with
 from benchmarks.figures import Figure, Missing, NotPossible
 from benchmarks.goals import GOALS
@@ -37,6 +37,11 @@ def test_every_suite_runs(agents, suite):
     goals = {goal[:5] for goal in GOALS if goal.suite == suite and goal.column in columns}
     assert goals <= figures
     assert f"## {suite}: title\n" in text(entries, {suite: "title"})
+
+
+def test_every_suite_is_in_the_docs():
+    text = (ROOT / "docs" / "performance.md").read_text()
+    assert [name for name in SUITES if f"| `{name}` |" not in text] == []
 
 
 @pytest.mark.frameworks
