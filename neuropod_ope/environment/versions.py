@@ -12,16 +12,16 @@ A package declares an npm range (``1.1.x``), frameworks have PEP 440 versions (`
 
 from __future__ import annotations
 
-import re
+from contextlib import suppress
+from functools import cache
 
+import nodesemver
 from packaging.version import InvalidVersion, Version
-from semantic_version import NpmSpec
-from semantic_version import Version as SemVer
 
 from neuropod_worker.errors import PackageError
 
-_SPACE_AFTER_OPERATOR = re.compile(r"(>=|<=|>|<|=|~|\^)\s+")
-_BUILD = re.compile(r"\+[0-9A-Za-z.-]+")
+# What pip's operators mean in npm's words; npm reads some of them as well, and differently.
+_PIPS = {",": " ", "===": "", "==": "", "~=": "~"}
 
 
 class RangeError(PackageError):
@@ -53,8 +53,8 @@ def in_range(version: str, version_range: str, prerelease: bool = False) -> bool
 
     ``prerelease``: one counts as the release that it precedes, too.
     """
-    spec, semver = _parse_range(version_range), SemVer(to_semver(version))
-    return bool(spec.match(semver) or (prerelease and spec.match(semver.truncate())))
+    accepted, semver = _parse_range(version_range), to_semver(version)
+    return bool(accepted.test(semver) or (prerelease and accepted.test(semver.partition("-")[0])))
 
 
 def check_range(version_range: str) -> None:
@@ -62,16 +62,16 @@ def check_range(version_range: str) -> None:
     _parse_range(version_range)
 
 
-def _parse_range(text: str) -> NpmSpec:
-    # npm allows blanks after an operator and ignores +build; the library does neither.
-    spelled = _BUILD.sub("", _SPACE_AFTER_OPERATOR.sub(r"\1", " ".join(text.split())))
-    try:
-        return NpmSpec(spelled)
-    except ValueError as error:
-        message = f"{text!r} is not a version range as npm writes them (1.1.x, ^1.4, >=1.1 <1.5)"
-        guess = " ".join(spelled.replace(",", " ").replace("==", "").replace("~=", "~").split())
-        try:
-            NpmSpec(guess)
-        except ValueError:
-            raise RangeError(message) from error
-        raise RangeError(f"{message}; write {guess!r}") from error
+@cache
+def _parse_range(text: str) -> nodesemver.Range:
+    guess = text
+    for operator, npms in _PIPS.items():
+        guess = guess.replace(operator, npms)
+    if guess == text:
+        with suppress(ValueError):
+            return nodesemver.make_range(text, loose=False)
+    message = f"{text!r} is not a version range as npm writes them (1.1.x, ^1.4, >=1.1 <1.5)"
+    guess = " ".join(guess.split())
+    if nodesemver.valid_range(guess, loose=False) is not None:
+        message += f"; write {guess!r}"
+    raise RangeError(message)

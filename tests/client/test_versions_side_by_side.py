@@ -203,7 +203,7 @@ with Runtime(cache_dir=cache) as runtime:
 
 @pytest.mark.frameworks
 def test_an_application_with_torch_runs_torchscript_here_and_in_a_worker_with_equal_results(tmp_path):
-    needs = ["msgpack", "posix_ipc", "packaging", "semantic-version", "uv"]
+    needs = ["msgpack", "posix_ipc", "packaging", "node-semver", "uv"]
     python = environment("application-torch-2.13.0", "3.11", ["torch==2.13.0", "numpy==2.4.6", *needs])
     package = packaged_under(python, tmp_path / "sums.neuropod", "2.x")
     root = str(WORKERS.parent)
