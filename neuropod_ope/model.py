@@ -57,8 +57,7 @@ class Neuropod:
         self._deadlines = deadlines
         self._reader = InputReader(package.inputs, validate)
         self._memory = memory
-        # A list: later a handle may spread its calls over several.
-        self._executors: list[Executor] = []
+        self._executors: list[Executor] = []  # one, when there is one: a list can be shared with the finalizer
         self._loading = threading.Lock()
         self._state = "new"
         if out_of_process:

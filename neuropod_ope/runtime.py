@@ -16,6 +16,7 @@ from neuropod_ope.client.deadlines import Deadlines
 from neuropod_ope.client.executor import Executor
 from neuropod_ope.client.handshake import Launch
 from neuropod_ope.client.in_process import InProcessExecutor
+from neuropod_ope.client.instances import Instances
 from neuropod_ope.client.memory import InputMemory
 from neuropod_ope.client.out_of_process import OutOfProcessExecutor
 from neuropod_ope.client.seat import SharedProcess
@@ -125,9 +126,11 @@ class Runtime:
         retries: int = 0,
         on_event: Callable[[Event], None] | None = None,
         cancel: Literal["queue", "kill"] = "queue",
+        instances: int = 1,
     ) -> Neuropod:
         """Load a neuropod package, a directory or a zip file. See `load_neuropod`."""
         self._check_open()
+        _check_instances(instances, out_of_process)
         _check_choice("out_of_process", out_of_process, (None, True, False))
         _check_choice("wait", wait, WAITS)
         _check_gpu(visible_gpu)
@@ -142,14 +145,14 @@ class Runtime:
         if environment is None:  # else that one may know platforms which are unknown here
             check_platform_somewhere(package)
         if out_of_process is None:
-            must_leave = environment is not None or timeout is not None or supervised
+            must_leave = environment is not None or timeout is not None or supervised or instances > 1
             out_of_process = must_leave or satisfied_by_this_interpreter(requirement) is not None
         options = LoadOptions(visible_gpu, load_custom_ops, validate)
 
         def make_executor() -> Executor:
             if out_of_process:
-                return self._worker_executor(
-                    package, os.fspath(path), requirement, environment, options, wait, supervision
+                return self._workers_executor(
+                    package, os.fspath(path), requirement, environment, options, wait, supervision, instances
                 )
             return self._in_process_executor(package, requirement, environment, options)
 
@@ -232,7 +235,7 @@ class Runtime:
                 raise
         return model
 
-    def _worker_executor(
+    def _workers_executor(
         self,
         package: Package,
         source: str,
@@ -241,6 +244,7 @@ class Runtime:
         options: LoadOptions,
         wait: str,
         supervision: Supervision,
+        instances: int,
     ) -> Executor:
         found: Environment
         if environment is None:
@@ -248,8 +252,19 @@ class Runtime:
         else:
             found = registered_environment(environment, self.policy)
         environ = worker_environ(os.environ, self._environ_allow, options.visible_gpu)
-        worker = self._worker(found, environ, package.name, wait)
-        return OutOfProcessExecutor(package, options, worker, _ONLY_MODEL, environ.dropped, self._loop, supervision)
+        executors = [
+            OutOfProcessExecutor(
+                package,
+                options,
+                self._worker(found, environ, package.name, wait),
+                _ONLY_MODEL,
+                environ.dropped,
+                self._loop,
+                supervision,
+            )
+            for _ in range(instances)
+        ]
+        return executors[0] if instances == 1 else Instances(executors)
 
     def _worker(self, environment: Environment, environ: WorkerEnviron, name: str, wait: str) -> Worker:
         launch = Launch(
@@ -331,6 +346,13 @@ def _check_gpu(visible_gpu: int | None) -> None:
         raise ValueError(f"visible_gpu must be the index of a GPU or None, not {visible_gpu!r}")
 
 
+def _check_instances(instances: int, out_of_process: bool | None) -> None:
+    if type(instances) is not int or instances < 1:
+        raise ValueError(f"instances must be a number of workers, at least 1, not {instances!r}")
+    if instances > 1 and out_of_process is False:
+        raise ValueError(f"instances={instances} needs a model that runs out of process")
+
+
 def _check_timeout(timeout: float | None, out_of_process: bool | None) -> None:
     if timeout is not None and (out_of_process is False or not isinstance(timeout, (int, float)) or timeout <= 0):
         raise ValueError(
@@ -384,6 +406,7 @@ def load_neuropod(
     retries: int = 0,
     on_event: Callable[[Event], None] | None = None,
     cancel: Literal["queue", "kill"] = "queue",
+    instances: int = 1,
 ) -> Neuropod:
     """Load a neuropod package: the path of a directory or of a zip file.
 
@@ -403,6 +426,8 @@ def load_neuropod(
     call whose worker died while it ran is made again, on a copy of the inputs that is made beforehand; for models
     that do the same for the same inputs. ``on_event``: called with each `Event` in a thread of its own. ``cancel``:
     "kill" also ends calls that run already when they are cancelled or their caller is interrupted, with the worker.
+    that do the same for the same inputs. ``on_event``: called with each `Event` in a thread of its own.
+    ``instances``: so many workers run the model at the same time; each call goes to the least busy one.
 
     Raises PackageError, NoMatchingEnvironment, EnvironmentBuildError, LoadError, WorkerDied.
     """
@@ -422,4 +447,5 @@ def load_neuropod(
         retries=retries,
         on_event=on_event,
         cancel=cancel,
+        instances=instances,
     )

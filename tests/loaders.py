@@ -12,14 +12,18 @@ WAYS = {
     "worker, portable twins": {"out_of_process": True, "portable": True},
 }
 
+# Every executor: the same, and several workers for one model.
+EXECUTORS = {**WAYS, "two workers": {"out_of_process": True, "instances": 2}}
+
 
 class Loader:
     """Packages code as a model and loads it; closes its runtime at the end."""
 
-    def __init__(self, tmp_path, out_of_process, **policy):
+    def __init__(self, tmp_path, out_of_process, instances=1, **policy):
         self.tmp_path = tmp_path
         self.runtime = Runtime(cache_dir=tmp_path / "cache", **policy)
         self.out_of_process = out_of_process
+        self.instances = instances
         self.count = 0
 
     def package(self, code, inputs, outputs, **parameters):
@@ -32,7 +36,9 @@ class Loader:
 
     def __call__(self, code, inputs, outputs, **options):
         path = self.package(code, inputs, outputs)
-        return self.runtime.load(path, out_of_process=self.out_of_process, **options)
+        return self.runtime.load(
+            path, **{"out_of_process": self.out_of_process, "instances": self.instances, **options}
+        )
 
 
 def specs(tensors):

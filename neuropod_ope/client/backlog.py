@@ -41,7 +41,7 @@ class Backlog:
         self._tasks.append(task)
 
     def put_first(self, task: Task) -> None:
-        """Back in: it was sent to a worker that died before it began it. Never refused."""
+        """Back in, or taken over: it was accepted before, and is never refused."""
         if task.detached:
             self._copied += task.nbytes
         self._tasks.appendleft(task)

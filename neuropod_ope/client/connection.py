@@ -173,6 +173,11 @@ class Connection:
         call.inputs = frame.views
         return call
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that are not answered."""
+        return len(self._calls)
+
     def _room(self) -> bool:
         """With the lock held."""
         return len(self._calls) < IN_FLIGHT_LIMIT and not self._requests.full

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from neuropod_ope.client.background import Background
 from neuropod_ope.client.future import Task
 
+_AGAIN_S = 0.05  # a task may be on its way from one runner to another, or to be sent again
 _FEW = 1000  # tasks that are done may stay in the heap until they outnumber these, and the others
 
 
 class Deadlines:
-    """Tells a task's runner when the task's deadline has passed and it is not done. Thread-safe."""
+    """Tells a task's runner when the task's deadline has passed, and again until it is done. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -54,3 +55,5 @@ class Deadlines:
                 _, _, task = heapq.heappop(self._heap)
             if not task.future.done() and task.runner is not None:
                 task.runner.overdue(task)
+                if not task.future.done():
+                    self.add(self._clock() + _AGAIN_S, task)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 
 import numpy as np
 
 from neuropod_ope.client.attempts import Attempts
 from neuropod_ope.client.call import Call
 from neuropod_ope.client.connection import Connection
+from neuropod_ope.client.dispatch import Standing
 from neuropod_ope.client.executor import Request, WorkerInfo
 from neuropod_ope.client.failures import error_from
 from neuropod_ope.client.future import Task
@@ -62,6 +64,7 @@ class _Submitted:
                 return call.outputs
             attempts = attempts or Attempts()
             executor.try_again(connection, call, attempts)
+            executor = executor.heir(executor)
             connection, call = executor.send(self._request, deadline, attempts.sent)
 
 
@@ -89,15 +92,28 @@ class OutOfProcessExecutor:
         self._supervised = SupervisedModel(package.name, worker, self._load, loop, supervision)
         self._unanswered: tuple[Connection, Call] | None = None  # a load that was not answered in time
         self._unattended = UnattendedCalls(self, f"neuropod-calls-{package.name}")
+        # Who sends again what a worker of this one had not begun.
+        self.heir: Callable[[OutOfProcessExecutor], OutOfProcessExecutor] = _itself
 
     @property
     def closed(self) -> bool:
         return self._worker.closed
 
+    def begin_load(self) -> None:
+        """Load the model, if it is not loaded, without waiting for it."""
+        latest = self._supervised.latest
+        if latest is None or not latest.live:
+            self._supervised.begin()
+
     def load(self, deadline: float | None) -> None:
         latest = self._supervised.latest
         if latest is None or not latest.live:
             self._supervised.load(deadline)
+
+    def standing(self) -> Standing:
+        """How busy it is."""
+        connection, waiting = self.live(), self._unattended.waiting
+        return Standing(False, waiting) if connection is None else Standing(True, connection.in_flight + waiting)
 
     def live(self) -> Connection | None:
         """The connection in which the model is loaded, if there is one now."""
@@ -178,6 +194,11 @@ class OutOfProcessExecutor:
         if self.retries:  # as in `submit`
             task.snapshot()
         self._unattended.enqueue(task)
+
+    def heir_of_tasks(self) -> UnattendedCalls | None:
+        """Who runs the tasks of this one, while it is dead and another one lives."""
+        heir = self.heir(self)
+        return None if heir is self else heir._unattended
 
     def send_task(self, connection: Connection, task: Task, turn: Turn | None) -> Call:
         """Send a task without waiting. Raises InferTimeout and what `Connection.infer` raises."""
@@ -266,3 +287,7 @@ class OutOfProcessExecutor:
     def abandon(self) -> None:
         self._supervised.abandon()
         self._unattended.abandon()
+
+
+def _itself(executor: OutOfProcessExecutor) -> OutOfProcessExecutor:
+    return executor

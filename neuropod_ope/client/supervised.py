@@ -83,6 +83,10 @@ class SupervisedModel:
         """
         return self._wait(deadline, self._wanted)
 
+    def begin(self) -> None:
+        """What `load` begins with, without waiting."""
+        self._loop.call(self._wanted_now)
+
     def load(self, deadline: float | None) -> None:
         """The same, and a model that is stopped, or waits for its next start, is started now."""
         self._wait(deadline, self._wanted_now)

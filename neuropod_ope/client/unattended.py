@@ -39,6 +39,8 @@ class Sender(Protocol):
 
     def kill_if_running(self, connection: Connection, call: Call) -> bool: ...
 
+    def heir_of_tasks(self) -> UnattendedCalls | None: ...
+
 
 class UnattendedCalls:
     """Runs tasks in the order in which they came. Implements Runner and, towards the connection, Finisher."""
@@ -114,7 +116,19 @@ class UnattendedCalls:
             task.fail(error)
         else:
             if connection is not None and call is not None and not self._complete(task, connection, call):
-                self._again([task])
+                self._put_first([task])
+
+    @property
+    def waiting(self) -> int:
+        return len(self._backlog)
+
+    def take_over(self, tasks: list[Task]) -> None:
+        """Run tasks of another one, before those of its own."""
+        for task in tasks:
+            task.runner = self
+        self._put_first(tasks)
+        if self._closed:  # its thread may have ended
+            self._fail_the_rest()
 
     def finished(self, call: Call) -> None:
         self._finished.append(call)
@@ -143,9 +157,11 @@ class UnattendedCalls:
         while True:
             self._deliver()
             if self._closed:
+                self._leave_line()
                 self._fail_the_rest()
                 return
             if not self._tasks or self._sender.live() is not None:  # else there is something to deliver soon
+                self._hand_over()
                 self._send_backlog()
             if self._connection is None or not (self._tasks or self._turn):
                 if self._finished:
@@ -163,7 +179,7 @@ class UnattendedCalls:
             if task is not None and connection is not None and not self._complete(task, connection, call):
                 again.append(task)
         if again:
-            self._again(again)
+            self._put_first(again)
 
     def _complete(self, task: Task, connection: Connection, call: Call) -> bool:
         """False if the call can be sent again."""
@@ -178,11 +194,18 @@ class UnattendedCalls:
                 return task.future.done()
         return True
 
-    def _again(self, tasks: list[Task]) -> None:
+    def _put_first(self, tasks: list[Task]) -> None:
         with self._lock:
             for task in reversed(tasks):
                 self._backlog.put_first(task)
         self._thread.wake()
+
+    def _hand_over(self) -> None:
+        heir = self._sender.heir_of_tasks()
+        if heir is not None:
+            with self._lock:
+                tasks = self._backlog.clear()
+            heir.take_over(tasks)
 
     def _send_backlog(self) -> None:
         while (task := self._first()) is not None:
@@ -214,10 +237,8 @@ class UnattendedCalls:
             self._connection.leave_line(turn)
 
     def _fail_the_rest(self) -> None:
-        self._leave_line()
         with self._lock:
             tasks = [*self._tasks.values(), *self._backlog.clear()]
             self._tasks.clear()
-            self._connection = None
         for task in tasks:
             task.fail(HandleClosed("the model was closed during the call"))

@@ -5,11 +5,20 @@ import threading
 
 import numpy as np
 import pytest
+from loaders import EXECUTORS, Loader
 
 from neuropod_ope import HandleClosed, LoadError, ModelError, NeuropodError, SpecError, TensorSpec
 from neuropod_worker.problem.dtypes import DTYPES
 
 pytestmark = pytest.mark.workers
+
+
+@pytest.fixture(params=EXECUTORS.values(), ids=EXECUTORS)
+def load(request, tmp_path):
+    loader = Loader(tmp_path, **request.param)
+    with loader.runtime:
+        yield loader
+
 
 ANY = ("float32", None)
 ECHO = "def load(data_dir):\n    return lambda **inputs: {name + '_out': value for name, value in inputs.items()}\n"

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from neuropod_ope import QueueFull
+from neuropod_ope import InferTimeout, QueueFull
 from neuropod_ope.client.background import Background
 from neuropod_ope.client.backlog import MOST_BYTES, MOST_TASKS, Backlog
 from neuropod_ope.client.deadlines import Deadlines
@@ -79,12 +79,15 @@ def test_what_leaves_a_backlog_makes_room():
 
 
 class Told:
-    def __init__(self):
+    def __init__(self, fails=True):
+        self.fails = fails
         self.tasks = []
         self.event = threading.Event()
 
     def overdue(self, task):
         self.tasks.append(task)
+        if self.fails:
+            task.fail(InferTimeout("late"))
         self.event.set()
 
 
@@ -107,6 +110,23 @@ def test_the_runner_of_a_task_that_is_not_done_is_told_of_its_deadline():
         assert deadlines.tell() == 0.5 and told.tasks == [tasks[1]]
         now[0] = 103.0
         assert deadlines.tell() is None and told.tasks == [tasks[1], tasks[0]]
+    finally:
+        deadlines.end()
+        deadlines.join()
+
+
+def test_a_runner_that_does_nothing_about_a_deadline_is_told_again():
+    now, told = [100.0], Told(fails=False)
+    deadlines = Deadlines(clock=lambda: now[0])
+    try:
+        each = late(told, 100.0)
+        deadlines.add(100.0, each)
+        for count in (1, 2, 3):
+            seconds = deadlines.tell()
+            assert len(told.tasks) == count
+            now[0] += seconds
+        each.succeed({})
+        assert deadlines.tell() is None and len(told.tasks) == 3
     finally:
         deadlines.end()
         deadlines.join()

@@ -30,6 +30,10 @@ def test_a_policy_that_is_none_is_refused(policy, error, says):
         ({"timeout": 0}, "timeout=0"),
         ({"timeout": 1, "out_of_process": False}, "needs a model that runs out of process"),
         ({"wait": "poll"}, "wait must be one of 'adaptive', 'spin', 'block', not 'poll'"),
+        ({"instances": 0}, "instances must be a number of workers, at least 1, not 0"),
+        ({"instances": True}, "instances must be a number of workers"),
+        ({"instances": "2"}, "instances must be a number of workers"),
+        ({"instances": 2, "out_of_process": False}, "needs a model that runs out of process"),
         ({"out_of_process": "yes"}, "out_of_process must be one of None, True, False, not 'yes'"),
     ],
 )

@@ -1,0 +1,85 @@
+"""One model in several workers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from neuropod_ope.client.dispatch import Standing, least_busy
+from neuropod_ope.client.executor import Pending, Request, WorkerInfo
+from neuropod_ope.client.future import Task
+from neuropod_ope.client.out_of_process import OutOfProcessExecutor
+
+T = TypeVar("T")
+
+
+class Instances:
+    """Implements Executor: each request goes to the least busy of several executors, and each of those replaces its
+    own worker when it dies. What a dead one had not begun goes to a live one."""
+
+    def __init__(self, executors: Sequence[OutOfProcessExecutor]) -> None:
+        self._executors = tuple(executors)
+        self._lock = threading.Lock()
+        self._coming = [0] * len(executors)  # requests on their way, which an executor does not count yet
+        for executor in executors:
+            executor.heir = self._heir_of
+
+    def load(self, deadline: float | None) -> None:
+        for executor in self._executors:
+            executor.begin_load()
+        for executor in self._executors:
+            executor.load(deadline)
+
+    def submit(self, request: Request, deadline: float | None) -> Pending:
+        return self._with_least_busy(lambda executor: executor.submit(request, deadline))
+
+    def enqueue(self, task: Task) -> None:
+        self._with_least_busy(lambda executor: executor.enqueue(task))
+
+    def _with_least_busy(self, act: Callable[[OutOfProcessExecutor], T]) -> T:
+        with self._lock:
+            index = least_busy(self._standings())
+            self._coming[index] += 1
+        try:
+            return act(self._executors[index])
+        finally:
+            with self._lock:
+                self._coming[index] -= 1
+
+    def _standings(self) -> list[Standing]:
+        standings = [executor.standing() for executor in self._executors]
+        return [
+            Standing(live, unanswered + coming)
+            for (live, unanswered), coming in zip(standings, self._coming, strict=True)
+        ]
+
+    def _heir_of(self, executor: OutOfProcessExecutor) -> OutOfProcessExecutor:
+        """Who takes over what ``executor`` has: itself, unless it is dead and another one lives."""
+        if executor.standing().live:
+            return executor
+        with self._lock:
+            heir = self._executors[least_busy(self._standings())]
+        return heir if heir.standing().live else executor
+
+    def announce(self, name: str, array: np.ndarray) -> None:
+        for executor in self._executors:
+            executor.announce(name, array)
+
+    def free_unused_memory(self) -> None:
+        for executor in self._executors:
+            executor.free_unused_memory()
+
+    def workers(self) -> tuple[WorkerInfo, ...]:
+        return tuple(info for executor in self._executors for info in executor.workers())
+
+    def close(self) -> None:
+        with ThreadPoolExecutor(len(self._executors)) as pool:
+            list(pool.map(OutOfProcessExecutor.close, self._executors))
+
+    def abandon(self) -> None:
+        for executor in self._executors:
+            executor.abandon()
