@@ -426,7 +426,6 @@ def load_neuropod(
     call whose worker died while it ran is made again, on a copy of the inputs that is made beforehand; for models
     that do the same for the same inputs. ``on_event``: called with each `Event` in a thread of its own. ``cancel``:
     "kill" also ends calls that run already when they are cancelled or their caller is interrupted, with the worker.
-    that do the same for the same inputs. ``on_event``: called with each `Event` in a thread of its own.
     ``instances``: so many workers run the model at the same time; each call goes to the least busy one.
 
     Raises PackageError, NoMatchingEnvironment, EnvironmentBuildError, LoadError, WorkerDied.
