@@ -23,7 +23,7 @@ class Plan(NamedTuple):
 
 
 FULL = Plan(rounds=5, longest_s=2.0, quick=False)
-QUICK = Plan(rounds=2, longest_s=0.3, quick=True)
+QUICK = Plan(rounds=2, longest_s=0.2, quick=True)
 
 
 class Suite(NamedTuple):

@@ -10,6 +10,7 @@ from benchmarks.suites import Plan
 from benchmarks.suites.rounds import Row, contender_rows, interleaved
 
 _ROWS = (PLAIN, BLOCKING, SPINNING, PIPE, SHARED_MEMORY_PIPE)
+_QUICK_ROWS = (PLAIN, PIPE, SHARED_MEMORY_PIPE)
 _WAYS = {PLAIN: "adaptive", BLOCKING: "block", SPINNING: "spin", PIPE: "pipe"}
 _CASE = "1 KB"
 _CALLS = 2
@@ -19,7 +20,13 @@ _RATIOS = {"to Pipe": (PIPE,)}
 
 def run(plan: Plan, agents: Agents) -> Iterator[Entry]:
     for name in adversities.NAMES:
-        rows = contender_rows(_ROWS, "adverse:latencies", case=_CASE, longest_s=plan.longest_s, against=name)
+        rows = contender_rows(
+            _QUICK_ROWS if plan.quick else _ROWS,
+            "adverse:latencies",
+            case=_CASE,
+            longest_s=plan.longest_s,
+            against=name,
+        )
         yield from interleaved(agents, ("adverse", _CASE, name), rows, plan.rounds, _UNITS, _RATIOS)
     arguments = {"seconds": plan.longest_s, "calls": _CALLS}
     rows = [Row(name, (), "busy_worker:answer", {"way": way, **arguments}) for name, way in _WAYS.items()]

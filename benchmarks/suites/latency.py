@@ -26,8 +26,9 @@ _UNITS = {"p50": "µs", "p99": "µs"}
 _RATIOS = {"ratio": (BARE,), "to in process": (DIRECT,)}
 _ELSEWHERE = {BLOCKING, SPINNING}  # in the suite of paced calls
 _SLOW_TO_START = {"Ray actor, by value"}  # seconds for each round, so not in a quick run
-_QUICK_CASES = ("1 KB", "1 MB", "100 × 10×5")
+_QUICK_CASES = ("1 KB", "1 MB")
 _PINNED_CASES = ("1 KB", "1 MB", "100 × 10×5")
+_QUICK_PINNED = (BARE, PLAIN, PIPE)
 _PINNED = (BARE, IN_PLACE, DIRECT, IN_PROCESS, PLAIN, ALLOCATED, PIPE, SHARED_MEMORY_PIPE)
 
 
@@ -39,9 +40,10 @@ def run(plan: Plan, agents: Agents) -> Iterator[Entry]:
 
 def run_pinned(plan: Plan, agents: Agents) -> Iterator[Entry]:
     for placement in (OWN_CORES, ONE_CORE):
-        yield from _table(
-            plan, agents, "pinned", placement, _PINNED, _PINNED_CASES[:1] if plan.quick else _PINNED_CASES
-        )
+        if plan.quick:
+            yield from _table(plan, agents, "pinned", placement, _QUICK_PINNED, _PINNED_CASES[:1])
+        else:
+            yield from _table(plan, agents, "pinned", placement, _PINNED, _PINNED_CASES)
 
 
 def _table(

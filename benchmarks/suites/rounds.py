@@ -8,6 +8,8 @@ from benchmarks.agents import Agents, Failed
 from benchmarks.contenders import CONTENDERS
 from benchmarks.figures import Entry, Figure, Missing, NotPossible, median_and_spread, ratios
 
+_LINE = 110
+
 
 class Row(NamedTuple):
     """One way to measure, for one row of a table."""
@@ -44,7 +46,7 @@ def interleaved(
         for row in rows:
             if row.name in missing:
                 continue
-            print(f"\r{suite}: {table}: {column}: round {number + 1}: {row.name:60}", end="", file=sys.stderr)
+            _show(f"{suite}: {table}: {column}: round {number + 1}: {row.name}")
             try:
                 collected[row.name].append(agents.run(row.packages, row.function, **row.arguments))
             except NotPossible as reason:
@@ -52,7 +54,7 @@ def interleaved(
             except Failed as failure:
                 missing[row.name] = f"failed: {str(failure).strip().splitlines()[-1]}"
                 print(f"\n{failure}", file=sys.stderr)
-    print(f"\r{'':110}\r", end="", file=sys.stderr)
+    _show("")
     for row in rows:
         if row.name in missing:
             yield Missing(suite, table, row.name, column, missing[row.name])
@@ -65,3 +67,8 @@ def interleaved(
         for quantity, of_rounds in values.items():
             value, spread = median_and_spread(of_rounds)
             yield Figure(suite, table, row.name, column, quantity, value, units.get(quantity, ""), spread)
+
+
+def _show(progress: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{progress:{_LINE}.{_LINE}}\r", end="", file=sys.stderr, flush=True)
