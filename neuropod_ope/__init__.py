@@ -7,6 +7,7 @@
 """
 
 from neuropod_ope.client.executor import WorkerInfo
+from neuropod_ope.client.health import Health, Progress
 from neuropod_ope.errors import (
     EnvironmentBuildError,
     HandleClosed,
@@ -44,6 +45,7 @@ __all__ = [
     "EnvironmentBuildError",
     "Event",
     "HandleClosed",
+    "Health",
     "InferTimeout",
     "LoadError",
     "ModelError",
@@ -51,6 +53,7 @@ __all__ = [
     "NeuropodError",
     "NoMatchingEnvironment",
     "PackageError",
+    "Progress",
     "ProtocolViolation",
     "QueueFull",
     "RestartPolicy",

@@ -9,21 +9,25 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from neuropod_ope.client.accepted import AcceptedCalls
 from neuropod_ope.client.deadlines import Deadlines
 from neuropod_ope.client.executor import Executor, Pending, Request, WorkerInfo
 from neuropod_ope.client.future import InferFuture, Task
+from neuropod_ope.client.health import Health
 from neuropod_ope.client.inputs import InputReader
 from neuropod_ope.client.memory import InputMemory
-from neuropod_ope.errors import HandleClosed, NeuropodError
+from neuropod_ope.errors import HandleClosed, InferTimeout, NeuropodError
 from neuropod_worker.package import Package
 from neuropod_worker.problem.checks import select_outputs
 from neuropod_worker.problem.specs import TensorSpec
 
+_STUCK_S = 60.0
 _LONGEST_S = 10**8  # three years: longer timeouts overflow what the system's waits take
 
 
@@ -60,6 +64,9 @@ class Neuropod:
         self._executors: list[Executor] = []  # one, when there is one: a list can be shared with the finalizer
         self._loading = threading.Lock()
         self._state = "new"
+        self._draining = False
+        self._accepted = AcceptedCalls()
+        self._call_done = self._accepted.done
         if out_of_process:
             _with_workers.add(self)
         self._finalizer = weakref.finalize(self, _abandon_all, self._executors)
@@ -72,19 +79,32 @@ class Neuropod:
         """
         self._loaded(None if timeout is None else self._deadline(timeout))
 
-    def _loaded(self, deadline: float | None) -> Executor:
+    def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait until a call would be run: until the model is loaded, the first time or again after a death.
+
+        Unlike `load`, it does not try again what has been given up. ``timeout`` (seconds) and errors as there.
+        """
+        deadline = None if timeout is None else self._deadline(timeout)
+        self._loaded(deadline, afresh=False)
+
+    def _loaded(self, deadline: float | None, afresh: bool = True) -> Executor:
         with self._loading:
-            self._check_open()
+            self._check_accepting()
             if not self._executors:
                 self._executors.append(self._make_executor())
             executor = self._executors[0]
             if self._state == "closed":  # meanwhile: an environment may take minutes to build
                 executor.close()
                 self._check_open()
-        executor.load(deadline)
+        if afresh:
+            executor.load(deadline)
+        else:
+            executor.wait_ready(deadline)
         with self._loading:
             self._check_open()
             self._state = "ready"
+            if self._draining:
+                self._state = "draining"
         return executor
 
     def infer(
@@ -104,8 +124,13 @@ class Neuropod:
         WorkerDied, InferTimeout, SharedMemoryExhausted, HandleClosed.
         """
         request, deadline = self._request(inputs, requested_outputs, timeout)
-        executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
-        return executor.submit(request, deadline).result(deadline)
+        key = id(request)
+        try:
+            self._accepted.add(key)
+            executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
+            return executor.submit(request, deadline).result(deadline)
+        finally:
+            self._accepted.done(key)
 
     def submit(
         self,
@@ -126,9 +151,10 @@ class Neuropod:
         SharedMemoryExhausted, HandleClosed, and what loading raises.
         """
         request, deadline = self._request(inputs, requested_outputs, timeout)
-        if self._state != "ready":
-            self._loaded(deadline)
-        return self._enqueue(request, deadline, detached=True)
+        with self._accepted.under_way(id(request)):
+            if self._state != "ready":
+                self._loaded(deadline)
+            return self._enqueue(request, deadline, detached=True)
 
     async def infer_async(
         self,
@@ -144,9 +170,11 @@ class Neuropod:
         import asyncio  # 30 ms; who calls this has imported it, and nobody else needs it
 
         request, deadline = self._request(inputs, requested_outputs, timeout)
-        if self._state != "ready":
-            await asyncio.get_running_loop().run_in_executor(None, self._loaded, deadline)
-        return await asyncio.wrap_future(self._enqueue(request, deadline, detached=False))
+        with self._accepted.under_way(id(request)):
+            if self._state != "ready":
+                await asyncio.get_running_loop().run_in_executor(None, self._loaded, deadline)
+            future = self._enqueue(request, deadline, detached=False)
+        return await asyncio.wrap_future(future)
 
     def infer_many(
         self,
@@ -181,9 +209,10 @@ class Neuropod:
         try:
             for inputs in many:
                 request, deadline = self._request(inputs, requested_outputs, timeout)
-                executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
-                ahead.append((executor.submit(request, deadline), deadline))
-                ahead[-1][0].detach()
+                with self._accepted.under_way(id(request)):
+                    executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
+                    ahead.append((executor.submit(request, deadline), deadline))
+                    ahead[-1][0].detach()
                 if len(ahead) == max_in_flight:
                     pending, deadline = ahead.popleft()
                     yield pending.result(deadline)
@@ -209,7 +238,12 @@ class Neuropod:
 
     def _enqueue(self, request: Request, deadline: float | None, detached: bool) -> InferFuture:
         task = Task(request, deadline, detached, self)
-        self._executors[0].enqueue(task)
+        self._accepted.add(id(task))
+        try:
+            self._executors[0].enqueue(task)
+        except BaseException:  # not taken, or interrupted: undo, then re-raise
+            task.let_go()
+            raise
         if deadline is not None:
             self._deadlines.add(deadline, task)
         return task.future
@@ -255,6 +289,36 @@ class Neuropod:
         for executor in self._executors:
             executor.free_unused_memory()
 
+    def health(self, stuck_after: float | None = None) -> Health:
+        """Whether the model lives, whether it takes calls, and what its workers are doing, as separate facts.
+
+        A worker that is at one request for longer than ``stuck_after`` seconds (default: the model's ``timeout``, or
+        60) is not well. Takes 0.2 s where a worker does not hear, and microseconds otherwise.
+        """
+        if self._state in ("closed", "forked"):
+            return Health(False, False, self._state, ())
+        if not self._executors:
+            return Health(False, False, "new", ())
+        if stuck_after is None:
+            stuck_after = self._timeout or _STUCK_S
+        health = self._executors[0].health(stuck_after)
+        return replace(health, ready=False, state="draining") if self._draining else health
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Take no more calls, and wait until all that were taken are done. Then close it.
+
+        A call of `infer_many` that was sent ahead is done when its outputs are there. ``timeout``: seconds.
+        Raises InferTimeout: calls are under way still, and none is taken. HandleClosed.
+        """
+        self._check_open()
+        deadline = None if timeout is None else time.monotonic() + min(timeout, _LONGEST_S)
+        self._draining = True
+        if self._state == "ready":
+            self._state = "draining"
+        done = self._accepted.wait_done(deadline)
+        if not done or not all(executor.wait_answered(deadline) for executor in self._executors):
+            raise InferTimeout(f"model {self.name!r} was not drained in time: calls are under way", self.name)
+
     def close(self) -> None:
         """End the worker and give everything back. Outputs stay valid. Idempotent."""
         self._state = "closed"
@@ -278,6 +342,11 @@ class Neuropod:
         if not timeout == timeout or isinstance(timeout, str):
             raise ValueError(f"a timeout is a number of seconds, not {timeout!r}")
         return time.monotonic() + min(timeout, _LONGEST_S)
+
+    def _check_accepting(self) -> None:
+        self._check_open()
+        if self._draining:
+            raise HandleClosed(f"model {self.name!r} is being drained: it finishes what it has and takes nothing new")
 
     def _check_open(self) -> None:
         if self._state == "forked":

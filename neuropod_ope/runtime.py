@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Literal
 
 from neuropod_ope.client.deadlines import Deadlines
-from neuropod_ope.client.executor import Executor
+from neuropod_ope.client.executor import Executor, Request
 from neuropod_ope.client.handshake import Launch
 from neuropod_ope.client.in_process import InProcessExecutor
 from neuropod_ope.client.instances import Instances
@@ -22,6 +22,7 @@ from neuropod_ope.client.out_of_process import OutOfProcessExecutor
 from neuropod_ope.client.seat import SharedProcess
 from neuropod_ope.client.segments import SEGMENT_KINDS
 from neuropod_ope.client.supervision import Supervision
+from neuropod_ope.client.warm_up import warm_up_request
 from neuropod_ope.client.worker import Worker
 from neuropod_ope.environment import (
     Environment,
@@ -127,6 +128,7 @@ class Runtime:
         on_event: Callable[[Event], None] | None = None,
         cancel: Literal["queue", "kill"] = "queue",
         instances: int = 1,
+        warm_up: bool = False,
     ) -> Neuropod:
         """Load a neuropod package, a directory or a zip file. See `load_neuropod`."""
         self._check_open()
@@ -148,13 +150,14 @@ class Runtime:
             must_leave = environment is not None or timeout is not None or supervised or instances > 1
             out_of_process = must_leave or satisfied_by_this_interpreter(requirement) is not None
         options = LoadOptions(visible_gpu, load_custom_ops, validate)
+        first = warm_up_request(package, validate) if warm_up else None
 
         def make_executor() -> Executor:
             if out_of_process:
                 return self._workers_executor(
-                    package, os.fspath(path), requirement, environment, options, wait, supervision, instances
+                    package, os.fspath(path), requirement, environment, options, wait, supervision, instances, first
                 )
-            return self._in_process_executor(package, requirement, environment, options)
+            return self._in_process_executor(package, requirement, environment, options, first)
 
         memory = self._input_memory(package, out_of_process)
         model = Neuropod(package, make_executor, out_of_process, validate, timeout, memory, self._deadlines)
@@ -245,6 +248,7 @@ class Runtime:
         wait: str,
         supervision: Supervision,
         instances: int,
+        warm_up: Request | None,
     ) -> Executor:
         found: Environment
         if environment is None:
@@ -261,6 +265,7 @@ class Runtime:
                 environ.dropped,
                 self._loop,
                 supervision,
+                warm_up,
             )
             for _ in range(instances)
         ]
@@ -284,6 +289,7 @@ class Runtime:
         requirement: Requirement,
         environment: str | os.PathLike[str] | None,
         options: LoadOptions,
+        warm_up: Request | None,
     ) -> Executor:
         missing = satisfied_by_this_interpreter(requirement)
         if environment is not None:
@@ -293,7 +299,7 @@ class Runtime:
                 f"model {package.name!r} cannot run in this process: {missing}. "
                 "Load it with out_of_process=True, or without the argument."
             )
-        return InProcessExecutor(package, options)
+        return InProcessExecutor(package, options, warm_up)
 
     def close(self) -> None:
         """Close all models of this runtime, at the same time. Idempotent."""
@@ -407,6 +413,7 @@ def load_neuropod(
     on_event: Callable[[Event], None] | None = None,
     cancel: Literal["queue", "kill"] = "queue",
     instances: int = 1,
+    warm_up: bool = False,
 ) -> Neuropod:
     """Load a neuropod package: the path of a directory or of a zip file.
 
@@ -415,7 +422,8 @@ def load_neuropod(
     ``environment``: an interpreter to run the worker with, in place of one that is found or built.
     ``visible_gpu``: index of the one GPU that the model may use, if there is one; ``None`` for the CPU.
     ``validate``: check tensors against the problem definition. ``load_custom_ops``: load the package's own.
-    ``lazy``: load the model at ``load()`` or at the first call. ``free_memory_every_cycle``: each call begins with
+    ``lazy``: load the model at ``load()`` or at the first call. ``warm_up``: run the package's test data first, in
+    each worker, before it counts as ready. ``free_memory_every_cycle``: each call begins with
     ``free_unused_memory()``; slower, for when memory is short.
     ``wait``: how caller and worker wait for each other: "adaptive" tries for up to 0.1 ms before it sleeps, "spin"
     never sleeps and burns a core on each side, "block" sleeps at once.
@@ -447,4 +455,5 @@ def load_neuropod(
         on_event=on_event,
         cancel=cancel,
         instances=instances,
+        warm_up=warm_up,
     )

@@ -17,6 +17,7 @@ import numpy as np
 from neuropod_ope.client.call import Call, Finisher
 from neuropod_ope.client.executor import Request
 from neuropod_ope.client.handshake import Launch, connect
+from neuropod_ope.client.health import Signs
 from neuropod_ope.client.line import Line, Turn
 from neuropod_ope.client.outputs import OutputReader
 from neuropod_ope.client.receiver import Awaited, ReceiverRole
@@ -41,8 +42,18 @@ IN_FLIGHT_LIMIT = control.SLOTS // 2 - 2
 
 _incarnations = itertools.count(1)
 _RUNNING = REQUEST["new"][m.Infer]
+_HEARS_S = 0.2  # a worker that waits for requests and does not take one for so long does not hear
+_LOOK_S = 0.0005
 _BROKE_PROTOCOL = "it broke the protocol"
 _INTERRUPTED = "a call was interrupted in the middle of a message"
+
+
+class _Answered(NamedTuple):
+    calls: dict[int, Call]
+
+    @property
+    def done(self) -> bool:
+        return not self.calls
 
 
 class Ended(NamedTuple):
@@ -352,6 +363,10 @@ class Connection:
             receiver.poke()
         return done or awaited.done
 
+    def wait_answered(self, deadline: float | None) -> bool:
+        """Until no request is in flight: True, or False after ``deadline``."""
+        return self.wait(_Answered(self._calls), deadline)
+
     def _receive(self, seconds: float) -> None:
         """Wait for a reply and complete what has been answered. By the one thread that has the receiver's role."""
         if seconds > 0 and not self._wait.catch():
@@ -474,6 +489,30 @@ class Connection:
     def stats(self) -> control.Stats:
         """What the worker is doing and has done."""
         return control.read_stats(self._control)
+
+    def signs(self) -> Signs:
+        """What can be seen of the worker. Takes up to _HEARS_S, and only if it is deaf."""
+        stats, request = self.stats(), self.busy_with()
+        letter = self.process.kernel_state
+        step = control.STEPS[stats.step] if stats.step < len(control.STEPS) and request else "waiting"
+        dead = not self.live or letter in ("Z", "X")
+        stopped = letter in ("T", "t")
+        seconds = max(time.monotonic_ns() - stats.since, 0) / 1e9
+        hears = dead or stopped or step != "waiting" or self._hears()
+        return Signs(self.process.pid, dead, stopped, step, seconds, request, hears)
+
+    def _hears(self) -> bool:
+        """Whether a worker that waits takes a message: one that cancels nothing."""
+        with self._lock:
+            if self.ended is None and not self._requests.untaken:
+                self._put(m.Cancel(self.incarnation, 0, 0, 0, (), ()))
+            number = self._requests.written
+        until = time.monotonic() + _HEARS_S
+        while self._requests.written - self._requests.untaken < number and not self.busy_with():
+            if time.monotonic() > until:
+                return not self.live  # it has died meanwhile, and is not deaf
+            time.sleep(_LOOK_S)  # nobody rings when a message is taken
+        return True
 
     def busy_with(self) -> int:
         """The request that the worker is busy with, 0 if it waits for one."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from neuropod_ope.client.health import Health
 from neuropod_worker.problem.signatures import Signature
 
 if TYPE_CHECKING:
@@ -54,6 +55,18 @@ class Executor(Protocol):
 
     def load(self, deadline: float | None) -> None:
         """Make the model ready. Idempotent. Raises LoadError, PackageError, InferTimeout, WorkerDied."""
+        ...
+
+    def wait_ready(self, deadline: float | None) -> None:
+        """Wait until it is ready; load it if nobody has. Raises what load raises, also of a load in the past."""
+        ...
+
+    def health(self, stuck_after: float) -> Health:
+        """Facts, each taken now. A worker may be at one request for ``stuck_after`` seconds."""
+        ...
+
+    def wait_answered(self, deadline: float | None) -> bool:
+        """Wait until its workers have answered all that they got: True, or False after ``deadline``."""
         ...
 
     def submit(self, request: Request, deadline: float | None) -> Pending:

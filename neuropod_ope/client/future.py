@@ -34,6 +34,12 @@ class Runner(Protocol):
         ...
 
 
+class Handle(Protocol):
+    """The model's."""
+
+    def _call_done(self, key: int) -> None: ...
+
+
 class Task:
     """A call in the hands of a runner, which sets ``runner``.
 
@@ -44,11 +50,11 @@ class Task:
         "_copied", "attempts", "call", "connection", "deadline", "detached", "future", "handle", "request", "runner"
     )  # fmt: skip
 
-    def __init__(self, request: Request, deadline: float | None, detached: bool, handle: object) -> None:
+    def __init__(self, request: Request, deadline: float | None, detached: bool, handle: Handle | None) -> None:
         self.request = request
         self.deadline = deadline
         self.detached = detached
-        self.handle: object = handle
+        self.handle = handle
         self.attempts = Attempts()
         self._copied = False
         self.runner: Runner | None = None
@@ -87,7 +93,10 @@ class Task:
     def let_go(self) -> None:
         """It is done; the future may be kept for long, and what the call needed is not."""
         self.request = _NOTHING
-        self.handle = self.call = self.connection = None
+        self.call = self.connection = None
+        handle, self.handle = self.handle, None
+        if handle is not None:
+            handle._call_done(id(self))
 
 
 class InferFuture(Future[Outputs]):

@@ -10,7 +10,9 @@ import numpy as np
 from neuropod_ope.client.executor import Request, WorkerInfo
 from neuropod_ope.client.failures import error_from
 from neuropod_ope.client.future import Task
+from neuropod_ope.client.health import Health
 from neuropod_ope.client.in_order import CallsInOrder
+from neuropod_ope.client.warm_up import warm_up_failed
 from neuropod_ope.errors import HandleClosed, NeuropodError
 from neuropod_worker.backends import LoadedModel, LoadOptions, load_model
 from neuropod_worker.failure import failure_of
@@ -36,9 +38,10 @@ class InProcessExecutor:
     Calls that nobody waits for run in a thread of the model's, one after the other, as a worker runs them.
     """
 
-    def __init__(self, package: Package, options: LoadOptions) -> None:
+    def __init__(self, package: Package, options: LoadOptions, warm_up: Request | None) -> None:
         self._package = package
         self._options = options
+        self._warm_up = warm_up
         self._model: LoadedModel | None = None
         self._lock = threading.Lock()
         self._closed = False
@@ -47,18 +50,39 @@ class InProcessExecutor:
     def load(self, deadline: float | None) -> None:
         self._loaded()
 
+    def wait_ready(self, deadline: float | None) -> None:
+        self._loaded()
+
+    def health(self, stuck_after: float) -> Health:
+        loaded = self._model is not None
+        return Health(True, loaded, "ready" if loaded else "new", ())
+
+    def wait_answered(self, deadline: float | None) -> bool:
+        return True
+
     def _loaded(self) -> LoadedModel:
         with self._lock:
             if self._closed:
                 raise HandleClosed(f"model {self._package.name!r} is closed")
             if self._model is None:
-                self._model = load_model(self._package, self._options)
+                model = load_model(self._package, self._options)
+                if self._warm_up is not None:
+                    self._run_warm_up(model, self._warm_up)
+                self._model = model
             return self._model
 
-    def submit(self, request: Request, deadline: float | None) -> _Finished:
-        model = self._model or self._loaded()
+    def _run_warm_up(self, model: LoadedModel, request: Request) -> None:
         try:
-            return _Finished(model.infer(request.inputs, request.requested))
+            self._run(model, request)
+        except NeuropodError as error:
+            raise warm_up_failed(error, self._package.name) from error
+
+    def submit(self, request: Request, deadline: float | None) -> _Finished:
+        return _Finished(self._run(self._model or self._loaded(), request))
+
+    def _run(self, model: LoadedModel, request: Request) -> dict[str, np.ndarray]:
+        try:
+            return model.infer(request.inputs, request.requested)
         except NeuropodError:
             raise
         except (Exception, SystemExit) as error:  # the model's own code may raise anything; it becomes one of ours

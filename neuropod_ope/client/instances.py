@@ -12,6 +12,7 @@ import numpy as np
 from neuropod_ope.client.dispatch import Standing, least_busy
 from neuropod_ope.client.executor import Pending, Request, WorkerInfo
 from neuropod_ope.client.future import Task
+from neuropod_ope.client.health import Health, together
 from neuropod_ope.client.out_of_process import OutOfProcessExecutor
 
 T = TypeVar("T")
@@ -30,9 +31,23 @@ class Instances:
 
     def load(self, deadline: float | None) -> None:
         for executor in self._executors:
-            executor.begin_load()
+            executor.begin_load(afresh=True)
         for executor in self._executors:
             executor.load(deadline)
+
+    def wait_ready(self, deadline: float | None) -> None:
+        """One that is ready is enough."""
+        for executor in self._executors:
+            executor.begin_load(afresh=False)
+        if not any(executor.live() for executor in self._executors):
+            hopeful = [executor for executor in self._executors if not executor.stopped]
+            (hopeful or self._executors)[0].wait_ready(deadline)
+
+    def health(self, stuck_after: float) -> Health:
+        return together([executor.health(stuck_after) for executor in self._executors])
+
+    def wait_answered(self, deadline: float | None) -> bool:
+        return all(executor.wait_answered(deadline) for executor in self._executors)
 
     def submit(self, request: Request, deadline: float | None) -> Pending:
         return self._with_least_busy(lambda executor: executor.submit(request, deadline))

@@ -15,10 +15,12 @@ from neuropod_ope.client.dispatch import Standing
 from neuropod_ope.client.executor import Request, WorkerInfo
 from neuropod_ope.client.failures import error_from
 from neuropod_ope.client.future import Task
+from neuropod_ope.client.health import Health
 from neuropod_ope.client.line import Turn
 from neuropod_ope.client.supervised import SupervisedModel
 from neuropod_ope.client.supervision import Supervision
 from neuropod_ope.client.unattended import UnattendedCalls
+from neuropod_ope.client.warm_up import warm_up_failed
 from neuropod_ope.client.worker import Serving
 from neuropod_ope.errors import HandleClosed, InferTimeout, LoadError, NeuropodError, QueueFull
 from neuropod_ope.supervisor.diagnosis import timed_out, worker_died
@@ -80,6 +82,7 @@ class OutOfProcessExecutor:
         dropped: frozenset[str],
         loop: SupervisorLoop,
         supervision: Supervision,
+        warm_up: Request | None = None,
     ) -> None:
         self._package = package
         self._options = options
@@ -87,6 +90,7 @@ class OutOfProcessExecutor:
         self._model = model
         self._dropped = dropped
         self._loop = loop
+        self._warm_up = warm_up
         self.retries = supervision.retries
         self._kills_cancelled = supervision.cancel == "kill"
         self._supervised = SupervisedModel(package.name, worker, self._load, loop, supervision)
@@ -99,11 +103,16 @@ class OutOfProcessExecutor:
     def closed(self) -> bool:
         return self._worker.closed
 
-    def begin_load(self) -> None:
+    @property
+    def stopped(self) -> bool:
+        """Whether its worker has been given up."""
+        return self._supervised.stopped
+
+    def begin_load(self, afresh: bool) -> None:
         """Load the model, if it is not loaded, without waiting for it."""
         latest = self._supervised.latest
         if latest is None or not latest.live:
-            self._supervised.begin()
+            self._supervised.begin(afresh)
 
     def load(self, deadline: float | None) -> None:
         latest = self._supervised.latest
@@ -114,6 +123,16 @@ class OutOfProcessExecutor:
         """How busy it is."""
         connection, waiting = self.live(), self._unattended.waiting
         return Standing(False, waiting) if connection is None else Standing(True, connection.in_flight + waiting)
+
+    def wait_ready(self, deadline: float | None) -> None:
+        self.ready(deadline)
+
+    def health(self, stuck_after: float) -> Health:
+        return self._supervised.health(stuck_after)
+
+    def wait_answered(self, deadline: float | None) -> bool:
+        connection = self.live()
+        return connection is None or connection.wait_answered(deadline)
 
     def live(self) -> Connection | None:
         """The connection in which the model is loaded, if there is one now."""
@@ -136,7 +155,17 @@ class OutOfProcessExecutor:
             self._unanswered = None  # it was, in this moment
         if type(call.reply) is not m.Loaded:
             raise self.failed(connection, call, "it loaded the model")
-        return call.reply.platform_version
+        platform_version: str = call.reply.platform_version
+        if self._warm_up is not None:
+            self._run_warm_up(connection, self._warm_up, deadline)
+        return platform_version
+
+    def _run_warm_up(self, connection: Connection, request: Request, deadline: float | None) -> None:
+        call = connection.infer(self._model, request, 0)
+        if not connection.wait(call, deadline):
+            self.give_up(connection, call)
+        if type(call.reply) is not m.Result:
+            raise warm_up_failed(self.failed(connection, call, "it warmed up"), self._package.name)
 
     def _load_call(self, connection: Connection) -> Call:
         """A Load, or the one that a shared worker has not come to yet: an id that is loaded is not loaded again."""

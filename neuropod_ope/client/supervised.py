@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from neuropod_ope.client.connection import Connection
 from neuropod_ope.client.executor import WorkerInfo
+from neuropod_ope.client.health import Health, progress_of
 from neuropod_ope.client.supervision import Supervision
 from neuropod_ope.client.worker import Serving
 from neuropod_ope.errors import HandleClosed, InferTimeout, LoadError, NeuropodError, WorkerDied
@@ -71,6 +72,7 @@ class SupervisedModel:
         self._spare_endings: list[Ending] = []
         self._attempts: set[threading.Thread] = set()
         self._started = 0
+        self._in_load: set[Connection] = set()
         self._waiters: set[queue.SimpleQueue[NeuropodError | None]] = set()
 
     # ---- from any thread
@@ -83,9 +85,13 @@ class SupervisedModel:
         """
         return self._wait(deadline, self._wanted)
 
-    def begin(self) -> None:
-        """What `load` begins with, without waiting."""
-        self._loop.call(self._wanted_now)
+    @property
+    def stopped(self) -> bool:
+        return self._state == "stopped"
+
+    def begin(self, afresh: bool) -> None:
+        """What `load` begins with, or `ready`, without waiting."""
+        self._loop.call(self._wanted_now if afresh else self._wanted)
 
     def load(self, deadline: float | None) -> None:
         """The same, and a model that is stopped, or waits for its next start, is started now."""
@@ -130,6 +136,17 @@ class SupervisedModel:
         connection = loaded.connection
         restarts = max(self._restarts, 0)
         return WorkerInfo(connection.process.pid, state, connection.python_version, loaded.platform_version, restarts)
+
+    def health(self, stuck_after: float) -> Health:
+        """Facts, each taken now."""
+        state, latest, loading = self._state, self.latest, list(self._in_load)
+        serving = None if latest is None else progress_of(latest.connection.signs(), stuck_after)
+        others = [*loading, *(spare.connection for spare in list(self._spares))]
+        progress = tuple(progress_of(connection.signs(), stuck_after) for connection in others)
+        if serving is not None:
+            progress = (serving, *progress)
+        live = any(not one.problem for one in progress)
+        return Health(live, serving is not None and not serving.problem, state, progress)
 
     def close(self) -> None:
         """End everything and wait for it. Idempotent."""
@@ -314,7 +331,11 @@ class SupervisedModel:
         outcome: Loaded | NeuropodError
         try:
             connection = self._worker.connection(deadline)
-            outcome = Loaded(connection, self._load(connection, deadline))
+            self._in_load.add(connection)
+            try:
+                outcome = Loaded(connection, self._load(connection, deadline))
+            finally:
+                self._in_load.discard(connection)
         except NeuropodError as error:
             outcome = error
         except Exception as error:  # a bug of ours, or no memory: callers must hear of it all the same

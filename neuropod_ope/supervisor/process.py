@@ -234,6 +234,20 @@ class WorkerProcess:
                 pass
             return True
 
+    @property
+    def kernel_state(self) -> str:
+        """The kernel's letter for it: "T" if a signal has stopped it, "Z" if it has ended; empty outside Linux, which
+        alone says it."""
+        with self._lock:
+            if self._reaped:
+                return "Z"
+            try:
+                with open(f"/proc/{self.pid}/stat", "rb") as file:
+                    # The name before the letter may hold anything.
+                    return file.read().rpartition(b")")[2].split()[0].decode("ascii")
+            except FileNotFoundError:
+                return "" if not os.path.exists("/proc/self/stat") else "Z"
+
     def _kill_group(self) -> None:
         try:
             os.killpg(self.pid, signal.SIGKILL)

@@ -118,6 +118,12 @@ class Mailbox:
             )
         return self.written - self._known_taken == SLOTS
 
+    @property
+    def untaken(self) -> int:
+        """How many messages the reader has not taken, as it says."""
+        taken: int = self._taken_word[0]
+        return self.written - taken
+
     def put(self, message: bytes, flag: int = IN_SLOT) -> None:
         """Write a message of at most INLINE_LIMIT bytes into the next slot."""
         self._check_room()

@@ -1,0 +1,366 @@
+"""Whether a model is well and takes calls: what is said of workers that are, and of workers that are not."""
+
+import asyncio
+import os
+import queue
+import signal
+import threading
+
+import psutil
+import pytest
+from gates import GATED, INPUTS, OUTPUTS, Gate
+from loaders import EXECUTORS, WAYS, Loader
+
+from neuropod_ope import (
+    HandleClosed,
+    Health,
+    InferTimeout,
+    LoadError,
+    PackageError,
+    Progress,
+    RestartPolicy,
+    WorkerDied,
+)
+from neuropod_ope.client.health import Signs, progress_of
+
+pytestmark = pytest.mark.workers
+
+WELL = Signs(pid=1, dead=False, stopped=False, step="waiting", seconds=5.0, request=0, hears=True)
+
+
+@pytest.mark.parametrize(
+    ("signs", "problem"),
+    [
+        ({}, ""),
+        ({"step": "running", "request": 7}, ""),
+        ({"step": "running", "request": 7, "seconds": 11.0}, "stuck"),
+        ({"step": "loading", "request": 7, "seconds": 11.0}, ""),
+        ({"seconds": 11.0}, ""),
+        ({"hears": False}, "deaf"),
+        ({"stopped": True}, "stopped"),
+        ({"stopped": True, "dead": True}, "dead"),
+        ({"dead": True, "hears": False}, "dead"),
+    ],
+)
+def test_the_signs_of_a_worker_say_what_is_the_matter(signs, problem):
+    progress = progress_of(WELL._replace(**signs), stuck_after=10.0)
+    assert progress.problem == problem
+    assert progress.request == (signs.get("request") or None)
+
+
+@pytest.fixture(params=["worker", "worker, portable twins"])
+def load(request, tmp_path):
+    loader = Loader(tmp_path, **WAYS[request.param])
+    with loader.runtime:
+        yield lambda before="", **options: loader(before + GATED, INPUTS, OUTPUTS, **options)
+
+
+@pytest.fixture
+def gate(tmp_path):
+    gate = Gate(tmp_path)
+    yield gate
+    gate.open()
+
+
+def only(health):
+    (progress,) = health.progress
+    return progress
+
+
+def test_a_model_that_waits_is_well(load):
+    model = load()
+    health = model.health()
+    assert (health.live, health.ready, health.state) == (True, True, "ready")
+    progress = only(health)
+    assert (progress.pid, progress.step, progress.request, progress.problem) == (
+        model.workers[0].pid, "waiting", None, ""
+    )  # fmt: skip
+    assert model.infer({"x": [1.0]})["y"] == [2]
+    assert only(model.health()).step == "waiting"
+
+
+def test_a_model_that_runs_says_what_and_since_when(load, gate):
+    model = load()
+    future = model.submit(gate.inputs)
+    gate.wait_begun()
+    first = model.health()
+    assert first.live and first.ready
+    assert (only(first).step, only(first).problem) == ("running", "")
+    assert only(first).request
+    later = model.health()
+    assert only(later).seconds > only(first).seconds
+    assert only(later).request == only(first).request
+    gate.open()
+    future.result()
+
+
+def test_a_model_that_runs_the_same_call_for_too_long_is_stuck(load, gate):
+    model = load(timeout=1000)
+    future = model.submit(gate.inputs)
+    gate.wait_begun()
+    assert model.health().ready
+    health = model.health(stuck_after=1e-9)
+    assert (health.live, health.ready, only(health).problem) == (False, False, "stuck")
+    gate.open()
+    future.result()
+    assert model.health(stuck_after=1e-9).ready
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_stopped_worker_is_not_well_until_it_is_continued(load, gate, busy):
+    model = load()
+    worker = psutil.Process(model.workers[0].pid)
+    if busy:
+        future = model.submit(gate.inputs)
+        gate.wait_begun()
+    worker.suspend()
+    while worker.status() != psutil.STATUS_STOPPED:  # the kernel takes a moment
+        os.sched_yield()
+    health = model.health()
+    assert (health.live, health.ready, only(health).problem) == (False, False, "stopped")
+    worker.resume()
+    while model.health().progress[0].problem == "stopped":
+        os.sched_yield()
+    assert model.health().ready
+    if busy:
+        gate.open()
+        assert future.result()["y"] == [1.0]
+
+
+def test_a_worker_that_waits_and_takes_nothing_is_deaf(load):
+    # Its main thread has left the loop that reads the mailbox, while its page still says that it waits.
+    model = load(
+        "import signal, threading, time\ndef hang(*_): time.sleep(1000)\nsignal.signal(signal.SIGUSR1, hang)\n"
+    )
+    model.infer({"x": [1.0]})
+    while only(model.health()).step != "waiting":
+        os.sched_yield()
+    os.kill(model.workers[0].pid, signal.SIGUSR1)
+    while model.health().ready:  # until the signal has come
+        os.sched_yield()
+    health = model.health()
+    assert (health.live, only(health).problem) == (False, "deaf")
+
+
+def has_ended(pid):
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_dead_worker_is_never_said_to_be_well(load):
+    model = load(restart=RestartPolicy(ceiling=0))
+    pid = model.workers[0].pid
+    os.kill(pid, signal.SIGKILL)
+    while not has_ended(pid):
+        os.sched_yield()
+    assert not model.health().ready
+    while (health := model.health()).state == "ready":
+        assert not health.ready
+    assert (health.live, health.ready, health.state, only(health).problem) == (False, False, "stopped", "dead")
+
+
+def test_a_model_that_is_being_loaded_lives_and_is_not_ready(load, gate):
+    model = load(
+        f"import os, time\nopen({str(gate.path) + '.begun'!r}, 'w').close()\n"
+        f"while not os.path.exists({str(gate.path)!r}): time.sleep(0.001)\n",
+        lazy=True,
+    )
+    assert model.health() == Health(False, False, "new", ())
+    thread = threading.Thread(target=model.load)
+    thread.start()
+    gate.wait_begun()
+    health = model.health()
+    assert (health.live, health.ready, health.state, only(health).step) == (True, False, "loading", "loading")
+    with pytest.raises(InferTimeout, match=r"the load .* did not finish in time"):
+        model.wait_ready(timeout=0.05)
+    gate.open()
+    model.wait_ready()
+    assert model.health().ready
+    thread.join()
+
+
+def test_spare_workers_show_their_progress_too(load):
+    told = queue.SimpleQueue()
+    model = load(restart=RestartPolicy(standby=1), on_event=told.put)
+    while told.get().event != "spare ready":
+        pass
+    assert [progress.pid for progress in model.health().progress] == [worker.pid for worker in model.workers]
+
+
+def test_several_instances_take_calls_as_long_as_one_of_them_is_well(load_out_of_process):
+    model = load_out_of_process(GATED, INPUTS, OUTPUTS, instances=2, restart=RestartPolicy(ceiling=0))
+    pids = [worker.pid for worker in model.workers]
+    for number, pid in enumerate(pids):
+        os.kill(pid, signal.SIGKILL)
+        while model.health().progress[number].problem != "dead":
+            os.sched_yield()
+        assert model.health().ready == (number == 0)
+        if number == 0:
+            model.wait_ready()
+    while model.health().state != "stopped":
+        os.sched_yield()
+    with pytest.raises(WorkerDied):
+        model.wait_ready()
+
+
+def test_a_closed_model_is_not_well(load):
+    model = load()
+    model.close()
+    assert model.health() == Health(False, False, "closed", ())
+    for call in (model.wait_ready, model.drain):
+        with pytest.raises(HandleClosed):
+            call()
+
+
+def test_waiting_for_a_model_that_was_given_up_raises_its_cause_and_does_not_try_again(load, tmp_path):
+    broken = tmp_path / "broken"
+    told = queue.SimpleQueue()
+    model = load(f"import os\nif os.path.exists({str(broken)!r}): raise ValueError('gone')\n", on_event=told.put)
+    broken.touch()
+    os.kill(model.workers[0].pid, signal.SIGKILL)
+    while told.get().event != "give up":
+        pass
+    for _ in range(2):
+        with pytest.raises(LoadError, match="gone"):
+            model.wait_ready()
+    assert told.empty()
+    broken.unlink()
+    model.load()
+    model.wait_ready()
+
+
+def test_health_is_what_it_says_for_a_model_in_this_process(tmp_path):
+    loader = Loader(tmp_path, out_of_process=False)
+    with loader.runtime:
+        model = loader(GATED, INPUTS, OUTPUTS, lazy=True)
+        assert not model.health().ready
+        model.wait_ready()
+        assert model.health() == Health(True, True, "ready", ())
+
+
+# ---- draining
+
+
+@pytest.fixture(params=EXECUTORS.values(), ids=EXECUTORS)
+def load_any(request, tmp_path):
+    loader = Loader(tmp_path, **request.param)
+    with loader.runtime:
+        yield lambda **options: loader(GATED, INPUTS, OUTPUTS, **options)
+
+
+def test_a_drained_model_finishes_what_it_has_and_takes_nothing_new(load_any, gate):
+    model = load_any()
+    futures = [model.submit(gate.inputs), *(model.submit({"x": [float(number)]}) for number in range(50))]
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(model.infer(gate.inputs)["y"].tolist()))
+    waiting.start()
+    gate.wait_begun()
+    with pytest.raises(InferTimeout, match="was not drained in time"):
+        model.drain(timeout=0.01)
+    for call in (model.infer, model.submit):
+        with pytest.raises(HandleClosed, match="being drained"):
+            call({"x": [1.0]})
+    with pytest.raises(HandleClosed, match="being drained"):
+        asyncio.run(model.infer_async({"x": [1.0]}))
+    health = model.health()
+    assert (health.ready, health.state) == (False, "draining")
+    gate.open()
+    model.drain(timeout=60)
+    assert all(future.done() for future in futures)
+    waiting.join()
+    assert answers == [[1.0]]
+    model.close()
+    assert [future.result()["y"].tolist() for future in futures[1:]] == [[2.0 * number] for number in range(50)]
+
+
+def test_a_drain_waits_for_calls_that_wait_for_a_load(load, gate):
+    model = load(
+        f"import os, time\nopen({str(gate.path) + '.begun'!r}, 'w').close()\n"
+        f"while not os.path.exists({str(gate.path)!r}): time.sleep(0.001)\n",
+        lazy=True,
+    )
+    answers = []
+    calling = threading.Thread(target=lambda: answers.append(model.infer({"x": [3.0]})["y"].tolist()))
+    calling.start()
+    gate.wait_begun()
+    draining = threading.Thread(target=model.drain)
+    draining.start()
+    while model.health().state != "draining":
+        os.sched_yield()
+    gate.open()
+    draining.join()
+    calling.join()
+    assert answers == [[6.0]]
+
+
+def test_what_an_iteration_sent_ahead_survives_a_drain_and_a_close(load):
+    model = load()
+    iteration = model.infer_many([{"x": [float(number)]} for number in range(4)], max_in_flight=4)
+    assert next(iteration)["y"] == [0]
+    model.drain()
+    model.close()
+    assert [outputs["y"].tolist() for outputs in iteration] == [[2.0], [4.0], [6.0]]
+
+
+def test_a_model_without_calls_is_drained_at_once(load_any):
+    model = load_any(lazy=True)
+    model.drain()
+    with pytest.raises(HandleClosed, match="being drained"):
+        model.load()
+    model = load_any()
+    assert model.infer({"x": [1.0]})["y"] == [2]
+    model.drain()
+    model.drain()
+
+
+# ---- warming up
+
+
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
+def loader(request, tmp_path):
+    loader = Loader(tmp_path, **request.param)
+    with loader.runtime:
+        yield loader
+
+
+COUNTING = """
+import os
+def load(d):
+    calls = []
+    def run(x):
+        calls.append(x)
+        if os.path.exists({unlucky!r}): raise ValueError("unlucky")
+        return {{"calls": len(calls)}}
+    return run
+"""
+X, CALLS = {"x": ("float64", (None,))}, {"calls": ("int64", ())}
+
+
+def test_a_warm_model_has_run_its_test_data_before_its_first_call_and_after_each_restart(loader):
+    path = loader.package(COUNTING.format(unlucky=""), X, CALLS, test_input_data={"x": [1.0]})
+    model = loader.runtime.load(path, out_of_process=loader.out_of_process, warm_up=True)
+    assert model.infer({"x": [1.0]})["calls"] == 2
+    if loader.out_of_process:
+        os.kill(model.workers[0].pid, signal.SIGKILL)
+        assert model.infer({"x": [1.0]})["calls"] == 2
+
+
+def test_a_warm_up_that_fails_is_a_load_that_failed(loader, tmp_path):
+    marker = tmp_path / "unlucky"
+    path = loader.package(COUNTING.format(unlucky=str(marker)), X, CALLS, test_input_data={"x": [1.0]})
+    marker.touch()
+    with pytest.raises(LoadError, match=r"warm-up failed: .*unlucky") as caught:
+        loader.runtime.load(path, out_of_process=loader.out_of_process, warm_up=True)
+    assert caught.value.remote_type == "ValueError"
+
+
+def test_a_package_without_test_data_cannot_be_warmed_up(loader):
+    path = loader.package(COUNTING.format(unlucky=""), X, CALLS)
+    with pytest.raises(PackageError, match="no test data"):
+        loader.runtime.load(path, out_of_process=loader.out_of_process, warm_up=True)
+
+
+def test_progress_is_a_record_of_facts():
+    assert Progress(1, "waiting", 0.5, None, "") == progress_of(WELL._replace(seconds=0.5), 1.0)
