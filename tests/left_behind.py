@@ -4,7 +4,9 @@ import collections
 import contextlib
 import os
 import re
+import select
 import threading
+import time
 
 import psutil
 
@@ -58,3 +60,16 @@ def marked_processes(marker):
             if marker.encode() in environ.read():
                 found.add(pid)
     return found
+
+
+def wait_ended(pids, seconds=10.0):
+    """Until these processes have ended, whoever reaps them. AssertionError after so long."""
+    until = time.monotonic() + seconds
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            pidfd = os.pidfd_open(pid)
+            try:
+                ended, _, _ = select.select([pidfd], [], [], max(until - time.monotonic(), 0.0))
+                assert ended, f"process {pid} lives on: {psutil.Process(pid).cmdline()}"
+            finally:
+                os.close(pidfd)

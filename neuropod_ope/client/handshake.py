@@ -93,6 +93,9 @@ def connect(
         always.callback(os.close, process.lifeline)
         undo.callback(process.end, 0.0, "it did not start")
         undo.callback(process.watch_socket)
+        process.inherited += (*memory.descriptors, process.lifeline, *memory.pipes)
+        for closing in (always, undo):
+            closing.callback(process.inherited.clear)
         started(process)
         hello = m.Hello(
             m.PROTOCOL_VERSION,

@@ -73,7 +73,11 @@ class WorkerProcess:
         self._ended = threading.Event()
         self._lock = threading.Lock()  # around signals and the reaping, so that no signal hits a reused pid
         self._reaped = False
+        self._over = False
         self._forgotten = False
+        self._handshaking = (
+            True  # somebody reads the socket, also what a worker said before it died: not ours to close
+        )
         self._socket_watched = False
         self._killed_because: str | None = None
         self.death: Death | None = None
@@ -198,7 +202,10 @@ class WorkerProcess:
         descriptors, self._descriptors = self._descriptors, []
         for fd in descriptors:
             os.close(fd)
-        self.socket.close()
+        with self._lock:
+            self._over = True
+            if not self._handshaking:
+                self.socket.close()
         on_death, self._on_death = self._on_death, lambda death: None  # a cycle less
         try:
             on_death(self.death)
@@ -218,6 +225,10 @@ class WorkerProcess:
 
     def watch_socket(self) -> None:
         """From now on (the handshake is over, or has failed) the end of the socket means death."""
+        with self._lock:
+            self._handshaking = False
+            if self._over:
+                self.socket.close()
         self._loop.call(self._watch_socket)
 
     def send(self, message: Message, descriptors: tuple[int, ...]) -> bool:

@@ -5,10 +5,7 @@ import os
 import threading
 
 import numpy as np
-import psutil
-from left_behind import held, marked_processes
-
-_GONE_S = 10.0  # for the kernel, to end what was killed
+from left_behind import held, marked_processes, wait_ended
 
 NUMBERS = {"x": ("float64", (None,))}
 OUT = {"y": ("float64", (None,))}
@@ -67,10 +64,8 @@ class Machine:
         """Nothing is there but what was, and the processes of these workers. Processes get a moment to go."""
         gc.collect()
         expected = self._workers()
-        gone = marked_processes(self._mark) - expected
-        psutil.wait_procs([psutil.Process(pid) for pid in gone if psutil.pid_exists(pid)], timeout=_GONE_S)
-        left = marked_processes(self._mark) - expected
-        assert not left, [psutil.Process(pid).cmdline() for pid in left]
+        wait_ended(marked_processes(self._mark) - expected)
+        assert marked_processes(self._mark) <= expected
         now = held()
         assert now == self._held
         return True
