@@ -59,7 +59,8 @@ class Runtime:
     from source; all others are installed from wheels. ``python_downloads``: uv may fetch an interpreter.
     ``prerelease``: platforms of which nightlies and other pre-releases count, each as the release that it precedes.
     ``environ_allow``: names or patterns of environment variables that workers get besides the usual ones.
-    ``segment``: the kind of shared memory, "posix" or "memfd" (Linux; safe from a worker that truncates it).
+    ``segment``: the kind of shared memory, "posix" (in /dev/shm), "memfd" (Linux; needs no /dev/shm, and is safe from
+    a worker that truncates it) or "auto": memfd where /dev/shm has less than 1 GiB.
     ``memory_budget``: the most bytes of shared memory that the inputs, the outputs and the allocated arrays of one
     model may each take; beyond it is SharedMemoryExhausted.
     ``portable``: use the twins of what only Linux has; for testing a port.
@@ -75,12 +76,12 @@ class Runtime:
         python_downloads: bool = False,
         prerelease: Sequence[str] = (),
         environ_allow: Sequence[str] = (),
-        segment: Literal["posix", "memfd"] = "posix",
+        segment: Literal["auto", "posix", "memfd"] = "auto",
         memory_budget: int = 2**36,
         portable: bool = False,
     ) -> None:
         _check_choice("build", build, ("if-missing", "never"))
-        _check_choice("segment", segment, ("posix", "memfd"))
+        _check_choice("segment", segment, ("auto", "posix", "memfd"))
         lists = {"environ_allow": environ_allow, "allow_source": allow_source, "prerelease": prerelease}
         for name, value in lists.items():
             if isinstance(value, str):  # a sequence, too: of its letters
@@ -94,7 +95,7 @@ class Runtime:
             prerelease=tuple(prerelease),
         )
         self._environ_allow = tuple(environ_allow)
-        self._segment = "named" if portable and segment == "posix" else segment
+        self._segment = "named" if portable and segment != "memfd" else segment
         if memory_budget < 2**20:
             raise ValueError(f"memory_budget is a number of bytes, at least {2**20}, not {memory_budget!r}")
         self._memory_budget = memory_budget

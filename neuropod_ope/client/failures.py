@@ -13,15 +13,19 @@ from neuropod_ope.errors import (
 from neuropod_worker.failure import Failure
 from neuropod_worker.wire import messages as m
 
+_LONGEST_SIZE = 20  # digits; a worker may say anything
+
 
 def error_from(failure: Failure, model: str) -> NeuropodError:
     """The error to raise for a failure of ``model``."""
+    facts = failure.facts or ()
     if failure.kind == m.SPEC:
-        return SpecError(failure.message)
+        return SpecError(failure.message, *facts[:1])
     if failure.kind == m.PACKAGE:
-        return PackageError(failure.message)
+        return PackageError(failure.message, *facts[:1])
     if failure.kind == m.MEMORY:
-        return SharedMemoryExhausted(failure.message)
+        sizes = [int(fact) for fact in facts[:2] if fact.isdecimal() and len(fact) < _LONGEST_SIZE]
+        return SharedMemoryExhausted(failure.message, *sizes)
     if failure.kind == m.LOAD:
         return LoadError(failure.message, failure.remote_type, failure.traceback)
     return ModelError(

@@ -275,7 +275,7 @@ class OutOfProcessExecutor:
         """The error for a call that is done without a result."""
         if type(call.reply) is m.Failed:
             reply = call.reply
-            failure = Failure(reply.kind, reply.remote_type, reply.message, reply.traceback)
+            failure = Failure(reply.kind, reply.remote_type, reply.message, reply.traceback, reply.facts)
             error = error_from(failure, self._package.name)
             return self._with_dropped_variables(error) if isinstance(error, LoadError) else error
         if self.closed:

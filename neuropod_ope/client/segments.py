@@ -16,6 +16,7 @@ import posix_ipc
 _SHARED_MEMORY = "/dev/shm"  # where Linux keeps POSIX shared memory
 # The kernel or the file system does not know O_TMPFILE, or there is no such folder.
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.ENOTDIR)
+_SMALL = 2**30  # bytes of a /dev/shm in which a few large tensors may well be all there is room for
 _MFD = 0x0001 | 0x0002  # CLOEXEC, ALLOW_SEALING
 _F_ADD_SEALS = 1033
 _SEALS = 0x0001 | 0x0002 | 0x0004  # SEAL, SHRINK, GROW
@@ -63,7 +64,20 @@ def memfd_segment(size: int) -> int:
     return fd
 
 
+def automatic_segment(size: int) -> int:
+    """A memfd where /dev/shm is as small as containers have it by default (64 MB), else a POSIX object."""
+    if hasattr(os, "memfd_create"):
+        try:
+            shared_memory = os.statvfs(_SHARED_MEMORY)
+        except OSError:
+            return memfd_segment(size)
+        if shared_memory.f_blocks * shared_memory.f_frsize < _SMALL:
+            return memfd_segment(size)
+    return posix_segment(size)
+
+
 SEGMENT_KINDS: dict[str, Callable[[int], int]] = {
+    "auto": automatic_segment,
     "posix": posix_segment,
     "named": named_segment,
     "memfd": memfd_segment,

@@ -304,9 +304,9 @@ FORBIDDEN = {
     "a handshake": encode(m.Refused(m.PROTOCOL_VERSION, "why")),
     "a request": encode(m.Cancel(1, 1, 2, 0, (), ())),
     "another's reply": encode(m.Unloaded(1, 1, 2, 0, (), (), 0, 0, 0, 0)),
-    "an unknown request": encode(m.Failed(1, 1, 99, 0, (), (), 0, 0, 0, 0, m.MODEL, "", "", "")),
+    "an unknown request": encode(m.Failed(1, 1, 99, 0, (), (), 0, 0, 0, 0, m.MODEL, "", "", "", None)),
     "an unknown frame": encode(m.Result(1, 1, 2, 0, (), (), 0, 0, 0, 0, 77, None)),
-    "a release of what was not lent": encode(m.Failed(1, 1, 2, 0, (55,), (), 0, 0, 0, 0, m.MODEL, "", "", "")),
+    "a release of what was not lent": encode(m.Failed(1, 1, 2, 0, (55,), (), 0, 0, 0, 0, m.MODEL, "", "", "", None)),
 }
 
 

@@ -84,7 +84,7 @@ OUTCOMES = {
     "returns ten thousand outputs": unfit("there is no output 'y0'"),
     "returns a name that is no text": unfit("there is no output 3"),
     "returns ragged lists": unfit("output 'y'"),
-    "returns more than there is memory": Outcome(SharedMemoryExhausted, "full virtual size", LIVES),
+    "returns more than there is memory": Outcome(SharedMemoryExhausted, "no shared memory for", LIVES),
     "forks a child that lives on": ANSWERS._replace(worker=LIVES_WITH_A_CHILD),
     "forks and returns twice": ANSWERS,
     "forks and raises twice": raised("ValueError", "twice"),

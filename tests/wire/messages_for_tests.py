@@ -23,7 +23,7 @@ EXAMPLES = (
     m.Loaded(*HEAD, *TIMES, "1.1.0"),
     m.Result(*HEAD, *TIMES, 2, TENSORS),
     m.Result(*HEAD, *TIMES, 2, None),
-    m.Failed(*HEAD, *TIMES, m.MODEL, "ValueError", "no boxes", "Traceback ..."),
+    m.Failed(*HEAD, *TIMES, m.MODEL, "ValueError", "no boxes", "Traceback ...", None),
     m.Unloaded(*HEAD, *TIMES),
     m.Cancelled(*HEAD, *TIMES),
     m.File(m.PROTOCOL_VERSION, 3, 2**36, True),

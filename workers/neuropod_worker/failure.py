@@ -1,6 +1,6 @@
 """An exception of a model as data, the same for a model in a worker and for one in the caller's process."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional, Tuple
 
 from neuropod_worker.backends.backend import described
 from neuropod_worker.errors import LoadError, PackageError, SpecError
@@ -18,12 +18,13 @@ _KINDS = (
 
 
 class Failure(NamedTuple):
-    """``kind`` is one of messages.FAILURES; the texts are valid UTF-8."""
+    """``kind`` is one of messages.FAILURES; the texts are valid UTF-8; ``facts`` as in messages.Failed."""
 
     kind: str
     remote_type: str
     message: str
     traceback: str
+    facts: Optional[Tuple[str, ...]] = None
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -32,7 +33,14 @@ def failure_of(error: BaseException) -> Failure:
     remote_type, message, text = described(error)
     if isinstance(error, LoadError) and error.remote_traceback:
         remote_type, text = error.remote_type or remote_type, error.remote_traceback
-    return Failure(kind, _plain(remote_type), _plain(message), _plain(text))
+    return Failure(kind, _plain(remote_type), _plain(message), _plain(text), _facts(error))
+
+
+def _facts(error: BaseException) -> Optional[Tuple[str, ...]]:
+    if isinstance(error, SharedMemoryExhausted):
+        return str(error.wanted), str(error.in_use)
+    fact = error.tensor if isinstance(error, SpecError) else error.path if isinstance(error, PackageError) else None
+    return None if fact is None else (_plain(str(fact)),)
 
 
 def _plain(text: str) -> str:

@@ -291,7 +291,8 @@ class Server:
         except SharedMemoryExhausted as error:
             # There is no room for more than a slot: say that, in place of what did not fit.
             text = str(error)[: control.INLINE_LIMIT // 2]
-            self._replies.put(encode(m.Failed(*(*head, (), *body[:4], m.MEMORY, type(error).__name__, text, ""))))
+            failure = (m.MEMORY, type(error).__name__, text, "", None)
+            self._replies.put(encode(m.Failed(*(*head, (), *body[:4], *failure))))
 
     # ---- inputs that a model keeps beyond its call
 

@@ -213,7 +213,9 @@ class Result(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A request failed and the worker goes on. ``kind`` is one of FAILURES; the rest describes the exception."""
+    """A request failed and the worker goes on. ``kind`` is one of FAILURES; the rest describes the exception.
+    ``facts``: of a spec failure the tensor, of a package failure the path, of a memory failure the bytes that were
+    wanted and those in use, in decimal; else nil."""
 
     incarnation: int
     model: int
@@ -229,6 +231,7 @@ class Failed(NamedTuple):
     remote_type: str
     message: str
     traceback: str
+    facts: Optional[Tuple[str, ...]]
 
 
 class Unloaded(NamedTuple):
