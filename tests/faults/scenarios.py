@@ -6,6 +6,7 @@ fail with WorkerDied, and nothing else.
 
 import contextlib
 import functools
+import gc
 import logging
 import os
 import tempfile
@@ -113,6 +114,26 @@ def fails(model):
         assert "as told" in str(error)
     except WorkerDied:
         pass
+
+
+def inputs_that_lie_in_files(stage):
+    """Allocated, wrapped and sealed; one file is given up, and what is unused is returned."""
+    path = stage.file()
+    path.write_bytes(np.arange(3.0).tobytes())
+    with stage.load(stage.runtime.load, environment=stage.python) as model:
+        allocated = model.allocate("x", (3,))
+        allocated[:] = 4
+        doubles(model, {"x": allocated})
+        wrapped = model.wrap("x", path, (3,))
+        doubles(model, {"x": wrapped})
+        sealed = model.seal("x", np.ones(3))
+        doubles(model, {"x": sealed})
+        del wrapped, sealed
+        gc.collect()
+        doubles(model, {"x": allocated})
+        model.free_unused_memory()
+        again(model)
+    stage.runtime.close()
 
 
 def a_load_that_fails(stage):
@@ -227,6 +248,7 @@ SCENARIOS = {
     scenario.__name__.replace("_", " "): scenario
     for scenario in (
         calls,
+        inputs_that_lie_in_files,
         a_load_that_fails,
         a_model_that_is_unloaded,
         calls_that_are_cancelled,

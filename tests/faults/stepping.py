@@ -57,14 +57,14 @@ class Stepper:
         original = getattr(owner, name)
         self._codes[original.__code__] = name
 
-        def stepped(*arguments):
+        def stepped(*arguments, **options):
             looking = name == "take" and not arguments[0].arrived  # which is no step
             if looking or sys.gettrace() is not None:  # called by one that is stepped through
-                return original(*arguments)
+                return original(*arguments, **options)
             self._begun += name in BEGIN
             sys.settrace(self._trace)
             try:
-                return original(*arguments)
+                return original(*arguments, **options)
             finally:
                 sys.settrace(None)
 
@@ -90,8 +90,8 @@ class Stepper:
     def _listen(self, owner, name, note):
         original = getattr(owner, name)
 
-        def listening(*arguments):
-            result = original(*arguments)
+        def listening(*arguments, **options):
+            result = original(*arguments, **options)
             note(*arguments, result)
             return result
 
