@@ -70,6 +70,7 @@ class Neuropod:
         if out_of_process:
             _with_workers.add(self)
         self._finalizer = weakref.finalize(self, _abandon_all, self._executors)
+        self._finalizer.atexit = False  # an application may use its models until the very end; workers end with it
 
     def load(self, timeout: float | None = None) -> None:
         """Load the model now; does nothing if it is loaded.

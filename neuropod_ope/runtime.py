@@ -107,8 +107,8 @@ class Runtime:
         self._shared_workers: weakref.WeakSet[SharedWorker] = weakref.WeakSet()
         self._state = "open"
         _runtimes.add(self)
-        weakref.finalize(self, self._loop.abandon)
-        weakref.finalize(self, self._deadlines.end)
+        for ending in (self._loop.abandon, self._deadlines.end):
+            weakref.finalize(self, ending).atexit = False  # at the exit of the process the workers end with it
 
     def load(
         self,
