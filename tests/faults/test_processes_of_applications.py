@@ -15,6 +15,8 @@ def load(data_dir):
     def run(x):
         if x[0] == 1:
             print("running", flush=True); time.sleep(1000)
+        if x[0] == 8:
+            print("running", flush=True); time.sleep(1)
         if x[0] == 7:
             os.kill(os.getpid(), 11)
         return {"y": x * 2}
