@@ -37,7 +37,7 @@ def interleaved(
     """Figures of the rows in one column; ``where`` is suite, table, column, ``units`` those of the quantities.
 
     ``ratios_to`` are more quantities, by name: the ratio of each row's ``ratio_of`` to that of a reference row, or
-    to the least of several.
+    to the least of several; left out where such a row is not measured.
     """
     suite, table, column = where
     collected: dict[str, list[dict[str, float]]] = {row.name: [] for row in rows}
@@ -61,7 +61,7 @@ def interleaved(
             continue
         values = {quantity: [one[quantity] for one in collected[row.name]] for quantity in collected[row.name][0]}
         for name, references in (ratios_to or {}).items():
-            if ratio_of in values and not missing.keys() & set(references):
+            if ratio_of in values and set(references) <= collected.keys() - missing.keys():
                 of_references = [[one[ratio_of] for one in collected[reference]] for reference in references]
                 values[name] = ratios(values[ratio_of], *of_references)
         for quantity, of_rounds in values.items():
