@@ -51,6 +51,17 @@ def held():
     }
 
 
+def more_than(before, now):
+    """What `held` shows now and did not show before, by kind. What was about to go before may be gone."""
+    more = {
+        "descriptors": now["descriptors"] - before["descriptors"],
+        "mapped segments": max(now["mapped segments"] - before["mapped segments"], 0),
+        "threads": now["threads"] - before["threads"],
+        "/dev/shm": now["/dev/shm"] - before["/dev/shm"],
+    }
+    return {kind: things for kind, things in more.items() if things}
+
+
 def marked_processes(marker):
     """Pids of the live processes that have this text in their environment, whoever their parent is by now."""
     found = set()

@@ -1,6 +1,6 @@
 """A session in a real notebook kernel, run by `test_notebooks.py` in an environment that has one.
 
-    PYTHON notebook.py PACKAGE CACHE MARK
+PYTHON notebook.py PACKAGE CACHE MARK
 """
 
 import sys
