@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +41,7 @@ from neuropod_ope.shared_worker import SharedWorker
 from neuropod_ope.supervisor.environ import WorkerEnviron, worker_environ
 from neuropod_ope.supervisor.events import Event
 from neuropod_ope.supervisor.loop import SupervisorLoop
+from neuropod_ope.supervisor.processors import Share, shares, usable
 from neuropod_ope.supervisor.restart import RestartPolicy
 from neuropod_worker.backends import LoadOptions
 from neuropod_worker.package import Package, open_package
@@ -130,10 +131,12 @@ class Runtime:
         cancel: Literal["queue", "kill"] = "queue",
         instances: int = 1,
         warm_up: bool = False,
+        threads: int | None = None,
+        affinity: Collection[int] | Sequence[Collection[int]] | None = None,
     ) -> Neuropod:
         """Load a neuropod package, a directory or a zip file. See `load_neuropod`."""
         self._check_open()
-        _check_instances(instances, out_of_process)
+        _check_instances(instances)
         _check_choice("out_of_process", out_of_process, (None, True, False))
         _check_choice("wait", wait, WAITS)
         _check_gpu(visible_gpu)
@@ -144,11 +147,15 @@ class Runtime:
             raise ValueError(
                 "restart, retries, on_event, load_timeout and cancel need a model that runs out of process"
             )
+        own_processors = instances > 1 or threads is not None or affinity is not None
+        if own_processors and out_of_process is False:
+            raise ValueError("instances, threads and affinity need a model that runs out of process")
+        processors = shares(affinity, threads, instances, usable(), os.environ)
         package, requirement = self._open(path)
         if environment is None:  # else that one may know platforms which are unknown here
             check_platform_somewhere(package)
         if out_of_process is None:
-            must_leave = environment is not None or timeout is not None or supervised or instances > 1
+            must_leave = environment is not None or timeout is not None or supervised or own_processors
             out_of_process = must_leave or satisfied_by_this_interpreter(requirement) is not None
         options = LoadOptions(visible_gpu, load_custom_ops, validate)
         first = warm_up_request(package, validate) if warm_up else None
@@ -156,7 +163,7 @@ class Runtime:
         def make_executor() -> Executor:
             if out_of_process:
                 return self._workers_executor(
-                    package, os.fspath(path), requirement, environment, options, wait, supervision, instances, first
+                    package, os.fspath(path), requirement, environment, options, wait, supervision, processors, first
                 )
             return self._in_process_executor(package, requirement, environment, options, first)
 
@@ -180,12 +187,14 @@ class Runtime:
         visible_gpu: int | None = 0,
         wait: Literal["adaptive", "spin", "block"] = "adaptive",
         restart: RestartPolicy | None = None,
+        threads: int | None = None,
+        affinity: Collection[int] | None = None,
     ) -> SharedWorker:
         """A worker that several models can be loaded into.
 
         ``environment``: what ``environment(path)`` gives for a package, or an existing interpreter. What the models
-        print goes to the logger ``neuropod_ope.model.<name>``. ``wait``: see `load_neuropod`. ``restart`` is each
-        model's policy, without standby.
+        print goes to the logger ``neuropod_ope.model.<name>``. ``restart`` is each model's policy, without standby.
+        ``wait``, ``threads`` and ``affinity``: see `load_neuropod`.
         """
         self._check_open()
         _check_choice("wait", wait, WAITS)
@@ -195,8 +204,9 @@ class Runtime:
             raise ValueError("a worker that several models share has no standby: load the model into one of its own")
         if not isinstance(environment, Environment):
             environment = registered_environment(environment, self.policy)
-        environ = worker_environ(os.environ, self._environ_allow, visible_gpu)
-        process = SharedProcess(self._worker(environment, environ, name, wait))
+        (share,) = shares(affinity, threads, 1, usable(), os.environ)
+        environ = worker_environ(os.environ, self._environ_allow, visible_gpu, share.threads)
+        process = SharedProcess(self._worker(environment, environ, name, wait, share))
         shared = SharedWorker(process, self._loop, self._load_shared, visible_gpu, environ.dropped, supervision)
         with self._lock:
             self._check_open()
@@ -248,7 +258,7 @@ class Runtime:
         options: LoadOptions,
         wait: str,
         supervision: Supervision,
-        instances: int,
+        processors: Sequence[Share],
         warm_up: Request | None,
     ) -> Executor:
         found: Environment
@@ -256,23 +266,18 @@ class Runtime:
             found = ensure_environment(requirement, self.policy, source)
         else:
             found = registered_environment(environment, self.policy)
-        environ = worker_environ(os.environ, self._environ_allow, options.visible_gpu)
-        executors = [
-            OutOfProcessExecutor(
-                package,
-                options,
-                self._worker(found, environ, package.name, wait),
-                _ONLY_MODEL,
-                environ.dropped,
-                self._loop,
-                supervision,
-                warm_up,
+        executors = []
+        for share in processors:
+            environ = worker_environ(os.environ, self._environ_allow, options.visible_gpu, share.threads)
+            worker = self._worker(found, environ, package.name, wait, share)
+            executors.append(
+                OutOfProcessExecutor(
+                    package, options, worker, _ONLY_MODEL, environ.dropped, self._loop, supervision, warm_up
+                )
             )
-            for _ in range(instances)
-        ]
-        return executors[0] if instances == 1 else Instances(executors)
+        return executors[0] if len(executors) == 1 else Instances(executors)
 
-    def _worker(self, environment: Environment, environ: WorkerEnviron, name: str, wait: str) -> Worker:
+    def _worker(self, environment: Environment, environ: WorkerEnviron, name: str, wait: str, share: Share) -> Worker:
         launch = Launch(
             environment.python,
             environment.support,
@@ -281,6 +286,7 @@ class Runtime:
             self._portable,
             wait,
             self._memory_budget,
+            share.affinity,
         )
         return Worker(launch, name, self._loop, logging.getLogger(f"neuropod_ope.model.{name}"))
 
@@ -353,11 +359,9 @@ def _check_gpu(visible_gpu: int | None) -> None:
         raise ValueError(f"visible_gpu must be the index of a GPU or None, not {visible_gpu!r}")
 
 
-def _check_instances(instances: int, out_of_process: bool | None) -> None:
+def _check_instances(instances: int) -> None:
     if type(instances) is not int or instances < 1:
         raise ValueError(f"instances must be a number of workers, at least 1, not {instances!r}")
-    if instances > 1 and out_of_process is False:
-        raise ValueError(f"instances={instances} needs a model that runs out of process")
 
 
 def _check_timeout(timeout: float | None, out_of_process: bool | None) -> None:
@@ -415,6 +419,8 @@ def load_neuropod(
     cancel: Literal["queue", "kill"] = "queue",
     instances: int = 1,
     warm_up: bool = False,
+    threads: int | None = None,
+    affinity: Collection[int] | Sequence[Collection[int]] | None = None,
 ) -> Neuropod:
     """Load a neuropod package: the path of a directory or of a zip file.
 
@@ -436,6 +442,8 @@ def load_neuropod(
     that do the same for the same inputs. ``on_event``: called with each `Event` in a thread of its own. ``cancel``:
     "kill" also ends calls that run already when they are cancelled or their caller is interrupted, with the worker.
     ``instances``: so many workers run the model at the same time; each call goes to the least busy one.
+    ``threads``: for each worker's numerical libraries; several instances divide the processors among them by
+    default. ``affinity``: numbers of the processors that the workers run on, or a list of one such set for each.
 
     Raises PackageError, NoMatchingEnvironment, EnvironmentBuildError, LoadError, WorkerDied.
     """
@@ -457,4 +465,6 @@ def load_neuropod(
         cancel=cancel,
         instances=instances,
         warm_up=warm_up,
+        threads=threads,
+        affinity=affinity,
     )

@@ -32,7 +32,8 @@ _EXIT_S = 1.0  # for a worker that closed its socket to finish exiting by itself
 class Launch(NamedTuple):
     """How to start a worker. ``segment`` is a key of SEGMENT_KINDS; ``portable`` chooses the twins of what only
     Linux has (doorbell, lifeline, death watch); ``wait`` is one of `shm.waiting.WAITS`, for both sides.
-    ``arena_size``: bytes of address space for each direction; memory is taken as it is needed."""
+    ``arena_size``: bytes of address space for each direction; memory is taken as it is needed. ``affinity``: the
+    processors to run on; None: any."""
 
     python: Path
     support: tuple[Path, ...]
@@ -41,6 +42,7 @@ class Launch(NamedTuple):
     portable: bool = False
     wait: str = "adaptive"
     arena_size: int = 2**36
+    affinity: frozenset[int] | None = None
 
 
 class Memory(NamedTuple):
@@ -88,7 +90,14 @@ def connect(
     with contextlib.ExitStack() as always, contextlib.ExitStack() as undo:
         memory = _make_memory(launch, always, undo)
         process = WorkerProcess(
-            launch.python, launch.support, launch.environ, loop, logger, on_death, launch.portable
+            launch.python,
+            launch.support,
+            launch.environ,
+            loop,
+            logger,
+            on_death,
+            launch.portable,
+            launch.affinity,
         )
         always.callback(os.close, process.lifeline)
         undo.callback(process.end, 0.0, "it did not start")

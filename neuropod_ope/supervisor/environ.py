@@ -9,6 +9,8 @@ import fnmatch
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from neuropod_ope.supervisor.processors import THREAD_VARIABLES
+
 ALLOWED = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LC_*", "XDG_*",
     "LD_LIBRARY_PATH", "DYLD_*", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -25,9 +27,11 @@ class WorkerEnviron(NamedTuple):
     dropped: frozenset[str]
 
 
-def worker_environ(environ: Mapping[str, str], allow: Iterable[str], visible_gpu: int | None) -> WorkerEnviron:
+def worker_environ(
+    environ: Mapping[str, str], allow: Iterable[str], visible_gpu: int | None, threads: int | None = None
+) -> WorkerEnviron:
     """The environment of a worker. ``allow`` adds names or patterns; ``visible_gpu`` is an index among the GPUs
-    that the application sees, ``None`` hides all of them."""
+    that the application sees, ``None`` hides all of them; ``threads`` is for the libraries that ask for a number."""
     patterns = (*ALLOWED, *allow)
     kept = {
         name: value
@@ -39,6 +43,8 @@ def worker_environ(environ: Mapping[str, str], allow: Iterable[str], visible_gpu
     locale = kept.get("LC_ALL") or kept.get("LC_CTYPE") or kept.get("LANG") or ""
     if "utf" not in locale.lower():
         kept["LC_ALL"] = "C.UTF-8"
+    if threads is not None:
+        kept.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     kept["CUDA_VISIBLE_DEVICES"] = _visible_device(kept.get("CUDA_VISIBLE_DEVICES"), visible_gpu)
     return WorkerEnviron(kept, dropped)
 

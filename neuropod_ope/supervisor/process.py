@@ -26,6 +26,7 @@ from neuropod_ope.supervisor.diagnosis import Death, stacks_in
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_ope.supervisor.memory_group import memory_group
 from neuropod_ope.supervisor.output import OutputPipe
+from neuropod_ope.supervisor.processors import bound_to
 from neuropod_worker.shm import channel
 from neuropod_worker.wire.messages import Message
 
@@ -55,7 +56,8 @@ class WorkerProcess:
     """One worker process from its start to its end.
 
     ``on_death`` is called once, in the supervisor's thread, when the process has ended and was reaped.
-    ``portable`` does without a pidfd: then the end of the socket is what tells of the death.
+    ``portable`` does without a pidfd: then the end of the socket is what tells of the death. ``affinity``: the
+    processors that it is bound to.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class WorkerProcess:
         logger: logging.Logger,
         on_death: Callable[[Death], None],
         portable: bool,
+        affinity: frozenset[int] | None,
     ) -> None:
         self._loop = loop
         self._on_death = on_death
@@ -105,15 +108,16 @@ class WorkerProcess:
             _all.add(self)
             command = [str(python), "-I", str(_WORKER_PROGRAM), "serve", str(their_socket.fileno())]
             try:
-                self._popen = subprocess.Popen(
-                    command + [str(folder) for folder in support],
-                    stdin=subprocess.DEVNULL,
-                    stdout=their_stdout,
-                    stderr=their_stderr,
-                    pass_fds=(their_socket.fileno(),),
-                    env=dict(environ),
-                    start_new_session=True,
-                )
+                with bound_to(affinity):
+                    self._popen = subprocess.Popen(
+                        command + [str(folder) for folder in support],
+                        stdin=subprocess.DEVNULL,
+                        stdout=their_stdout,
+                        stderr=their_stderr,
+                        pass_fds=(their_socket.fileno(),),
+                        env=dict(environ),
+                        start_new_session=True,
+                    )
             except OSError as error:
                 raise LoadError(f"cannot start a worker with {python}: {error}") from None
             self.pid = self._popen.pid

@@ -290,6 +290,20 @@ def test_a_model_that_is_given_up_gives_its_memory_back(tmp_path, source):
     assert resident[-1] - resident[0] < weights * np.float32().nbytes
 
 
+def test_a_worker_has_as_many_threads_as_it_was_started_with_and_an_application_its_own(tmp_path, monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        monkeypatch.setenv("OMP_NUM_THREADS", "1,2")
+        module, outputs = Adding(), specs("float32", "out")
+        load(tmp_path, module, FLOATS, outputs)
+        assert torch.get_num_threads() == 3
+        load_model(read_package(str(tmp_path / "packaged")), LoadOptions(own_process=True))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_an_input_may_be_left_out_where_the_model_has_a_default_or_takes_a_dict(tmp_path):
     (tmp_path / "dict").mkdir()
     model = load(tmp_path, Optionally(), FLOATS, specs("float32", "z"))

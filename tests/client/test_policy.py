@@ -33,7 +33,10 @@ def test_a_policy_that_is_none_is_refused(policy, error, says):
         ({"instances": 0}, "instances must be a number of workers, at least 1, not 0"),
         ({"instances": True}, "instances must be a number of workers"),
         ({"instances": "2"}, "instances must be a number of workers"),
-        ({"instances": 2, "out_of_process": False}, "needs a model that runs out of process"),
+        ({"instances": 2, "out_of_process": False}, "need a model that runs out of process"),
+        ({"threads": 0}, "threads must be a number of threads, at least 1, not 0"),
+        ({"threads": 2, "out_of_process": False}, "need a model that runs out of process"),
+        ({"affinity": [10**6]}, "affinity names the processors"),
         ({"out_of_process": "yes"}, "out_of_process must be one of None, True, False, not 'yes'"),
     ],
 )

@@ -12,6 +12,7 @@ import numpy as np
 
 from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
 from neuropod_worker.backends.custom_ops import load_ops
+from neuropod_worker.backends.threads import thread_limit
 from neuropod_worker.errors import LoadError, PackageError, SpecError
 from neuropod_worker.package.arguments import listed
 from neuropod_worker.package.config import PLATFORM_CONFIG, read_json
@@ -60,6 +61,9 @@ def load(package: Package, options: LoadOptions) -> Backend:
         init_ops = [str(name) for name in listed("init_op_names", list(settings.get("init_op_names") or ()))]
     fetches = feeds
     device, config = _placement(options.visible_gpu)
+    threads = thread_limit(options)
+    if threads is not None:
+        config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = threads
     graph = v1.Graph()
     with graph.as_default(), graph.device(device):
         session = v1.Session(graph=graph, config=config)

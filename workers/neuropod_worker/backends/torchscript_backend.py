@@ -8,6 +8,7 @@ import numpy as np
 
 from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
 from neuropod_worker.backends.custom_ops import load_ops
+from neuropod_worker.backends.threads import thread_limit
 from neuropod_worker.errors import LoadError, PackageError, SpecError
 from neuropod_worker.package.package import Package
 from neuropod_worker.problem.checks import Arrays
@@ -75,6 +76,9 @@ def load(package: Package, options: LoadOptions) -> Backend:
         raise PackageError("the package has no model at {}".format(path), path)
     if options.load_custom_ops:
         load_ops(package, "torch", torch.__version__, torch.ops.load_library)
+    threads = thread_limit(options)
+    if threads is not None:
+        torch.set_num_threads(threads)  # not those between operators: torch 1 aborts if that was set before
     device = _device(options.visible_gpu)
     try:
         module = torch.jit.load(path, map_location=device)
