@@ -104,7 +104,7 @@ def measure(solution: Solution, model: Neuropod | str, digits: Digits) -> tuple[
         return str(error)
     (worker,) = model.workers
     framework = solution.framework
-    if model.platform != "python":
+    if solution.requirement.platform == framework.split()[0] or model.platform == "torchscript":
         # What the worker really imported. What Python code imports, only its lock says.
         framework = f"{framework.split()[0]} {worker.platform_version}"
     pid, python = str(worker.pid), worker.python_version

@@ -46,6 +46,7 @@ SOLUTIONS = (
     torchscript("2.13.0", 0.1 if in_a_folder_of_wheels("torch-2.13.0") else 3.0),
     tensorflow("1.13.1", 0.1),
     tensorflow("2.21.0", 0.4),
+    Solution("Keras 2.11.0", Requirement("tensorflow", "2.11.0", None), ("train_keras.py",), 0.3),
     Solution("torch 1.4.0", pinned("pytorch.lock"), ("train_torch.py", "python"), 0.8),
     Solution("scikit-learn 1.5.2", SKLEARN, ("train_sklearn.py",), 0.1),
 )
