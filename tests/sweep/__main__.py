@@ -1,7 +1,8 @@
 """Tries every minor release of the frameworks and writes docs/versions.md: make sweep
 
-Downloads some hundred gigabytes over hours, and keeps one version at a time. Rows that it has (in build/sweep.json)
-are not tried again, so that one that was interrupted goes on. Arguments name frameworks or versions to try anew.
+Downloads some hundred gigabytes over hours, and keeps one version at a time. The table is written after each; rows
+that it has (in build/sweep.json) are not tried again, so that one that was interrupted goes on. Arguments name
+frameworks or versions to try anew.
 """
 
 import json
@@ -10,6 +11,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STATE, CACHE = ROOT / "build/sweep.json", ROOT / "build/sweep-cache"
@@ -26,7 +28,7 @@ from neuropod_ope.environment.uv import Uv  # noqa: E402
 
 def main(anew: list[str]) -> None:
     uv, store = Uv(EnvironmentPolicy(CACHE)), Store(CACHE)
-    rows: dict[str, list[object] | None] = json.loads(STATE.read_text()) if STATE.exists() else {}
+    rows: dict[str, Any] = json.loads(STATE.read_text()) if STATE.exists() else {}
     wanted = targets(uv, store)
     for target in wanted:
         key = " ".join(target)
@@ -37,10 +39,17 @@ def main(anew: list[str]) -> None:
         rows[key] = row and list(row)
         STATE.write_text(json.dumps(rows, indent=1))
         shutil.rmtree(CACHE / "uv", ignore_errors=True)
+        write_table(wanted, rows)
         print(f"{key}: {row.outcome if row else 'no wheel'} ({time.monotonic() - started:.0f} s)", flush=True)
-    found = [rows[" ".join(Target(*target))] for target in wanted]
-    (ROOT / "docs/versions.md").write_text(table(Row(*row) for row in found if row), encoding="utf-8")
+    write_table(wanted, rows)
     shutil.rmtree(CACHE)
+
+
+def write_table(wanted: list[Target], rows: dict[str, Any]) -> None:
+    found = [rows.get(" ".join(target)) for target in wanted]
+    untried = [target for target in wanted if " ".join(target) not in rows]
+    text = table([Row(*row) for row in found if row], untried)
+    (ROOT / "docs/versions.md").write_text(text, encoding="utf-8")
 
 
 main(sys.argv[1:])

@@ -1,8 +1,9 @@
 """The rows as docs/versions.md."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from sweep.trial import Row
+from sweep.versions import Target
 
 _NAMES = {"torchscript": "torch", "tensorflow": "TensorFlow", "keras": "Keras"}
 _HEAD = """# Framework versions that were tried
@@ -14,14 +15,16 @@ up to which packages were taken, where the catalog has no pins of its own.
 """
 
 
-def table(rows: Iterable[Row]) -> str:
-    parts = [_HEAD]
-    rows = list(rows)
+def table(rows: Sequence[Row], untried: Sequence[Target] = ()) -> str:
+    parts = [_HEAD.rstrip("\n")]
     for framework, name in _NAMES.items():
         chosen = [row for row in rows if row.framework == framework]
         working = sum(row.outcome == "works" for row in chosen)
         parts += [f"\n## {name}: {working} of {len(chosen)}\n", "| version | Python | packages of | MB | |"]
         parts += ["| --- | --- | --- | --- | --- |", *map(_line, chosen)]
+        left = [target.version for target in untried if target.framework == framework]
+        if left:
+            parts.append(f"\nNot tried yet: {', '.join(left)}.")
     return "\n".join(parts) + "\n"
 
 
