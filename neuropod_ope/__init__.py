@@ -6,6 +6,7 @@
     boxes = model.infer({"image": image})["boxes"]
 """
 
+from neuropod_ope.capsule import Capsule, read_capsule
 from neuropod_ope.client.executor import WorkerInfo
 from neuropod_ope.client.health import Health, Progress
 from neuropod_ope.errors import (
@@ -32,6 +33,7 @@ from neuropod_ope.packaging import (
     create_torchscript_neuropod,
     randomify_neuropod,
 )
+from neuropod_ope.replay import replay_capsule
 from neuropod_ope.runtime import Runtime, load_neuropod
 from neuropod_ope.shared_worker import SharedWorker
 from neuropod_ope.supervisor.events import Event
@@ -42,6 +44,7 @@ from neuropod_worker.serialization import deserialize, serialize
 __version__ = "0.1.0"
 
 __all__ = [
+    "Capsule",
     "EnvironmentBuildError",
     "Event",
     "HandleClosed",
@@ -72,5 +75,7 @@ __all__ = [
     "deserialize",
     "load_neuropod",
     "randomify_neuropod",
+    "read_capsule",
+    "replay_capsule",
     "serialize",
 ]

@@ -48,7 +48,8 @@ class WorkerDied(NeuropodError):
     ``signal`` is the number of the signal that killed it, ``exit_code`` its exit status; both are ``None``
     where the host reaped our child and the status is unknown. ``stderr`` holds its last lines.
     ``out_of_memory``: whether memory ran out and the kernel killed it for that; ``None``: the kernel does not say.
-    ``stacks``: of all its threads, where native code crashed.
+    ``stacks``: of all its threads, where native code crashed. ``capsule``: the path of its crash capsule, if one was
+    written.
     """
 
     retryable = True
@@ -70,6 +71,7 @@ class WorkerDied(NeuropodError):
         self.pid = pid
         self.out_of_memory = out_of_memory
         self.stacks = stacks
+        self.capsule: str | None = None
         self.signal = signal
         self.exit_code = exit_code
         self.stderr = stderr
@@ -80,6 +82,7 @@ class InferTimeout(NeuropodError, TimeoutError):
     """A call or a load took longer than its timeout. A worker that was busy with it was killed and is replaced.
 
     ``stacks`` shows what it was doing: the stacks of all its threads; empty if it was not asked, or did not say.
+    ``capsule``: the path of its crash capsule, if one was written.
     """
 
     retryable = True
@@ -89,6 +92,7 @@ class InferTimeout(NeuropodError, TimeoutError):
         self.model = model
         self.request = request
         self.stacks = stacks
+        self.capsule: str | None = None
 
 
 class QueueFull(NeuropodError):

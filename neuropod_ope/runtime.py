@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from neuropod_ope.client.capsules import CapsuleWriter, Redact, replayed
 from neuropod_ope.client.deadlines import Deadlines
 from neuropod_ope.client.executor import Executor, Request
 from neuropod_ope.client.handshake import Launch
@@ -31,6 +32,7 @@ from neuropod_ope.environment import (
     Requirement,
     default_cache_dir,
     ensure_environment,
+    frozen,
     registered_environment,
     satisfied_by_this_interpreter,
 )
@@ -133,6 +135,8 @@ class Runtime:
         warm_up: bool = False,
         threads: int | None = None,
         affinity: Collection[int] | Sequence[Collection[int]] | None = None,
+        capsule: str | os.PathLike[str] | None = None,
+        redact: Redact | None = None,
     ) -> Neuropod:
         """Load a neuropod package, a directory or a zip file. See `load_neuropod`."""
         self._check_open()
@@ -141,11 +145,13 @@ class Runtime:
         _check_choice("wait", wait, WAITS)
         _check_gpu(visible_gpu)
         _check_timeout(timeout, out_of_process)
-        supervision = Supervision(restart or RestartPolicy(), on_event, retries, load_timeout, cancel)
+        supervision = Supervision(
+            restart or RestartPolicy(), on_event, retries, load_timeout, cancel, capsule, redact
+        )
         supervised = supervision != Supervision()
         if supervised and out_of_process is False:
             raise ValueError(
-                "restart, retries, on_event, load_timeout and cancel need a model that runs out of process"
+                "restart, retries, on_event, load_timeout, cancel and capsule need a model that runs out of process"
             )
         own_processors = instances > 1 or threads is not None or affinity is not None
         if own_processors and out_of_process is False:
@@ -266,13 +272,24 @@ class Runtime:
             found = ensure_environment(requirement, self.policy, source)
         else:
             found = registered_environment(environment, self.policy)
+        capsules = None
+        if supervision.capsule is not None:
+            capsules = CapsuleWriter(
+                supervision.capsule,
+                supervision.redact,
+                package.name,
+                source,
+                replayed(options),
+                str(found.python),
+                lambda: frozen(found, self.policy),
+            )
         executors = []
         for share in processors:
             environ = worker_environ(os.environ, self._environ_allow, options.visible_gpu, share.threads)
             worker = self._worker(found, environ, package.name, wait, share)
             executors.append(
                 OutOfProcessExecutor(
-                    package, options, worker, _ONLY_MODEL, environ.dropped, self._loop, supervision, warm_up
+                    package, options, worker, _ONLY_MODEL, environ.dropped, self._loop, supervision, warm_up, capsules
                 )
             )
         return executors[0] if len(executors) == 1 else Instances(executors)
@@ -421,6 +438,8 @@ def load_neuropod(
     warm_up: bool = False,
     threads: int | None = None,
     affinity: Collection[int] | Sequence[Collection[int]] | None = None,
+    capsule: str | os.PathLike[str] | None = None,
+    redact: Redact | None = None,
 ) -> Neuropod:
     """Load a neuropod package: the path of a directory or of a zip file.
 
@@ -441,6 +460,8 @@ def load_neuropod(
     call whose worker died while it ran is made again, on a copy of the inputs that is made beforehand; for models
     that do the same for the same inputs. ``on_event``: called with each `Event` in a thread of its own. ``cancel``:
     "kill" also ends calls that run already when they are cancelled or their caller is interrupted, with the worker.
+    ``capsule``: a folder, in which a file is left for each call that killed its worker or was too late: see
+    docs/supervision.md. ``redact``: ``redact(name, array)`` gives what is stored of an input, None to leave it out.
     ``instances``: so many workers run the model at the same time; each call goes to the least busy one.
     ``threads``: for each worker's numerical libraries; several instances divide the processors among them by
     default. ``affinity``: numbers of the processors that the workers run on, or a list of one such set for each.
@@ -467,4 +488,6 @@ def load_neuropod(
         warm_up=warm_up,
         threads=threads,
         affinity=affinity,
+        capsule=capsule,
+        redact=redact,
     )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import neuropod_ope
 from neuropod_ope.cli.env import add_env_commands
 from neuropod_ope.cli.inspect import add_inspect_command
+from neuropod_ope.cli.replay import add_replay_command
 from neuropod_ope.cli.run import add_run_command
 from neuropod_ope.errors import EnvironmentBuildError, NeuropodError
 
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_inspect_command(commands)
     add_run_command(commands)
+    add_replay_command(commands)
     add_env_commands(commands)
     arguments = parser.parse_args(argv)
     # What is being built and why, and what a model prints.

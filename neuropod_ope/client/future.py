@@ -71,8 +71,7 @@ class Task:
         if self._copied:
             return
         self._copied = True
-        copies = {name: array.copy() for name, array in self.request.inputs.items()}
-        self.request = self.request._replace(inputs=copies)
+        self.request = self.request.copied()
 
     def sent(self, connection: Connection, call: Call) -> None:
         """It has been sent as ``call``."""

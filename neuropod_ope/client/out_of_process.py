@@ -10,6 +10,7 @@ import numpy as np
 
 from neuropod_ope.client.attempts import Attempts
 from neuropod_ope.client.call import Call
+from neuropod_ope.client.capsules import CapsuleWriter
 from neuropod_ope.client.connection import Connection
 from neuropod_ope.client.dispatch import Standing
 from neuropod_ope.client.executor import Request, WorkerInfo
@@ -22,7 +23,7 @@ from neuropod_ope.client.supervision import Supervision
 from neuropod_ope.client.unattended import UnattendedCalls
 from neuropod_ope.client.warm_up import warm_up_failed
 from neuropod_ope.client.worker import Serving
-from neuropod_ope.errors import HandleClosed, InferTimeout, LoadError, NeuropodError, QueueFull
+from neuropod_ope.errors import HandleClosed, InferTimeout, LoadError, NeuropodError, QueueFull, WorkerDied
 from neuropod_ope.supervisor.diagnosis import timed_out, worker_died
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_worker.backends import LoadOptions
@@ -44,8 +45,11 @@ class _Submitted:
         self._request = request
 
     def detach(self) -> None:
-        if not self._executor.retries:  # else it is a copy already
-            self._request = self._call.detached(self._request)
+        executor, request = self._executor, self._request
+        if executor.capsules is not None:  # the model may write into what lies in the arena
+            self._request = request.copied()
+        elif not executor.retries:  # else it is a copy already
+            self._request = self._call.detached(request)
 
     def cancel(self) -> None:
         self._connection.cancel_unless_locked(self._call)
@@ -61,11 +65,11 @@ class _Submitted:
                 executor.kill_if_running(connection, call)
                 raise
             if not in_time:
-                executor.give_up(connection, call)
+                executor.give_up(connection, call, self._request)
             if type(call.reply) is m.Result:
                 return call.outputs
             attempts = attempts or Attempts()
-            executor.try_again(connection, call, attempts)
+            executor.try_again(connection, call, attempts, self._request)
             executor = executor.heir(executor)
             connection, call = executor.send(self._request, deadline, attempts.sent)
 
@@ -83,6 +87,7 @@ class OutOfProcessExecutor:
         loop: SupervisorLoop,
         supervision: Supervision,
         warm_up: Request | None = None,
+        capsules: CapsuleWriter | None = None,
     ) -> None:
         self._package = package
         self._options = options
@@ -91,6 +96,7 @@ class OutOfProcessExecutor:
         self._dropped = dropped
         self._loop = loop
         self._warm_up = warm_up
+        self.capsules = capsules
         self.retries = supervision.retries
         self._kills_cancelled = supervision.cancel == "kill"
         self._supervised = SupervisedModel(package.name, worker, self._load, loop, supervision)
@@ -151,7 +157,7 @@ class OutOfProcessExecutor:
         call = self._load_call(connection)
         if not connection.wait(call, deadline):
             self._unanswered = (connection, call)
-            self.give_up(connection, call)
+            self.give_up(connection, call, None)
             self._unanswered = None  # it was, in this moment
         if type(call.reply) is not m.Loaded:
             raise self.failed(connection, call, "it loaded the model")
@@ -163,7 +169,7 @@ class OutOfProcessExecutor:
     def _run_warm_up(self, connection: Connection, request: Request, deadline: float | None) -> None:
         call = connection.infer(self._model, request, 0)
         if not connection.wait(call, deadline):
-            self.give_up(connection, call)
+            self.give_up(connection, call, None)
         if type(call.reply) is not m.Result:
             raise warm_up_failed(self.failed(connection, call, "it warmed up"), self._package.name)
 
@@ -176,7 +182,7 @@ class OutOfProcessExecutor:
 
     def submit(self, request: Request, deadline: float | None) -> _Submitted:
         if self.retries:  # the model may write into its inputs, and the caller into the originals
-            request = request._replace(inputs={name: array.copy() for name, array in request.inputs.items()})
+            request = request.copied()
         connection, call = self.send(request, deadline, 0)
         return _Submitted(self, connection, call, request)
 
@@ -204,12 +210,13 @@ class OutOfProcessExecutor:
             message = f"a call of model {self._package.name!r} was not sent in time"
             raise InferTimeout(message, self._package.name)
 
-    def try_again(self, connection: Connection, call: Call, attempts: Attempts) -> None:
+    def try_again(self, connection: Connection, call: Call, attempts: Attempts, request: Request) -> None:
         """Count a call that ended without a result, and raise its error unless it may be sent again."""
         ended = connection.ended
         # The stats page names what the worker was busy with. Whatever else it has not answered, it has not
         # begun, so it is safe to hand that to a fresh worker.
-        attempts.count(begun=ended is None or ended.running == call.request)
+        begun = ended is None or ended.running == call.request
+        attempts.count(begun)
         if (
             call.reply is not None
             or self.closed
@@ -217,10 +224,17 @@ class OutOfProcessExecutor:
             or attempts.begun > self.retries
             or attempts.not_begun >= _MOST_ATTEMPTS
         ):
-            raise self.failed(connection, call, "it ran a call")
+            error = self.failed(connection, call, "it ran a call")
+            if begun and isinstance(error, WorkerDied):
+                self._encapsulate(error, request)
+            raise error
+
+    def _encapsulate(self, error: WorkerDied | InferTimeout, request: Request | None) -> None:
+        if self.capsules is not None and request is not None:
+            self.capsules.write(error, request)
 
     def enqueue(self, task: Task) -> None:
-        if self.retries:  # as in `submit`
+        if self.retries or self.capsules is not None:  # as in `submit` and `detach`
             task.snapshot()
         self._unattended.enqueue(task)
 
@@ -234,7 +248,7 @@ class OutOfProcessExecutor:
         self.check_in_time(task.deadline)
         return connection.infer(self._model, task.request, task.attempts.sent, turn, self._unattended)
 
-    def give_up(self, connection: Connection, call: Call) -> None:
+    def give_up(self, connection: Connection, call: Call, request: Request | None) -> None:
         """The deadline of ``call`` has passed: raise InferTimeout, unless it is answered in this moment.
 
         A call that was not begun is cancelled, and whoever is being served meanwhile does not notice. A worker that
@@ -253,7 +267,9 @@ class OutOfProcessExecutor:
             message = f"{what} of model {name!r} did not finish in time; it was cancelled before the worker began it"
             raise InferTimeout(message, name, call.request)
         death = process.interrogate(f"{what} did not finish in time")
-        raise timed_out(death, process.pid, name, call.request, what)
+        error = timed_out(death, process.pid, name, call.request, what)
+        self._encapsulate(error, request)
+        raise error
 
     def kill_if_running(self, connection: Connection, call: Call) -> bool:
         """End the worker if it is busy with ``call``, which was cancelled, and if that is what the user chose."""

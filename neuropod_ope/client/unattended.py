@@ -16,6 +16,7 @@ from neuropod_ope.client.background import Background
 from neuropod_ope.client.backlog import Backlog
 from neuropod_ope.client.call import Call
 from neuropod_ope.client.connection import Connection
+from neuropod_ope.client.executor import Request
 from neuropod_ope.client.future import Task
 from neuropod_ope.client.line import Turn
 from neuropod_ope.errors import HandleClosed, InferTimeout, NeuropodError, QueueFull
@@ -33,9 +34,9 @@ class Sender(Protocol):
 
     def check_in_time(self, deadline: float | None) -> None: ...
 
-    def try_again(self, connection: Connection, call: Call, attempts: Attempts) -> None: ...
+    def try_again(self, connection: Connection, call: Call, attempts: Attempts, request: Request) -> None: ...
 
-    def give_up(self, connection: Connection, call: Call) -> None: ...
+    def give_up(self, connection: Connection, call: Call, request: Request | None) -> None: ...
 
     def kill_if_running(self, connection: Connection, call: Call) -> bool: ...
 
@@ -111,7 +112,7 @@ class UnattendedCalls:
             if waiting:
                 self._sender.check_in_time(task.deadline)
             elif connection is not None and call is not None:
-                self._sender.give_up(connection, call)
+                self._sender.give_up(connection, call, task.request)
         except NeuropodError as error:
             task.fail(error)
         else:
@@ -185,9 +186,9 @@ class UnattendedCalls:
         """False if the call can be sent again."""
         if type(call.reply) is m.Result:
             task.succeed(call.outputs)
-        elif type(call.reply) is not m.Cancelled:  # as its future was
+        elif type(call.reply) is not m.Cancelled and not task.future.cancelled():
             try:
-                self._sender.try_again(connection, call, task.attempts)
+                self._sender.try_again(connection, call, task.attempts, task.request)
             except NeuropodError as error:
                 task.fail(error)
             else:

@@ -7,6 +7,7 @@ what it makes in a ``store`` and runs all tools through ``uv``.
 
 from neuropod_ope.environment.ensure import ensure_environment, registered_environment
 from neuropod_ope.environment.errors import EnvironmentBuildError, NoMatchingEnvironment
+from neuropod_ope.environment.frozen import frozen
 from neuropod_ope.environment.installed import satisfied_by_this_interpreter
 from neuropod_ope.environment.requirement import Environment, EnvironmentPolicy, Requirement, default_cache_dir
 
@@ -18,6 +19,7 @@ __all__ = [
     "Requirement",
     "default_cache_dir",
     "ensure_environment",
+    "frozen",
     "registered_environment",
     "satisfied_by_this_interpreter",
 ]
