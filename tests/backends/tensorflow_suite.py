@@ -1,6 +1,7 @@
 """TensorFlow models under the TensorFlow of this interpreter; tests/matrix runs it under several."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -54,9 +55,10 @@ def test_a_graph_runs_with_names_with_and_without_an_output_number(tmp_path):
     model = load(tmp_path, adding, ADDING)
     for y in (X, X.T, X.astype(">f4"), X[:0], np.float32(5)):
         x = X if y.size else y
-        output = model.infer({"x": x, "y": y})["out"]
-        np.testing.assert_array_equal(output, x + y)
-        assert output.dtype == np.float32
+        for _ in range(3):
+            output = model.infer({"x": x, "y": y})["out"]
+            np.testing.assert_array_equal(output, x + y)
+            assert output.dtype == np.float32
     assert model.platform_version == tf.__version__
 
 
@@ -88,7 +90,7 @@ def test_strings_of_any_rank_cross_as_utf_8(tmp_path):
     mapping = {name: name for name in ("x", "y", "out")}
     model = load(tmp_path, join, mapping, specs("string", "x", "y"), specs("string", "out"))
     words = np.array([["é", "", "😀 a"]])
-    for x in (words, words[0], words[0, 0], words[:, :0], words.astype(">U5")):
+    for x in (words, words[0], words[0, 0], words[:, :0], words.astype(">U5"), words, np.char.add(words, "ü")):
         output = model.infer({"x": x, "y": x})["out"]
         assert output.dtype.kind == "U"
         assert output.tolist() == np.char.add(np.char.add(x, " "), x).tolist()
@@ -111,10 +113,11 @@ def test_every_dtype_comes_back_as_it_went(tmp_path, dtype):
         v1.identity(v1.placeholder(getattr(tf, dtype), name="x"), name="out")
 
     model = load(tmp_path, same, {"x": "x", "out": "out"}, specs(dtype, "x"), specs(dtype, "out"))
-    x = np.array([0, 1, 100], dtype)
-    output = model.infer({"x": x})["out"]
-    assert output.dtype == x.dtype
-    np.testing.assert_array_equal(output, x)
+    numbers = np.array([0, 1, 100], dtype)
+    for x in (numbers, numbers[::-1], numbers.reshape(3, 1)):
+        output = model.infer({"x": x})["out"]
+        assert output.dtype == x.dtype
+        np.testing.assert_array_equal(output, x)
 
 
 def test_what_is_not_asked_for_is_not_computed_and_needs_no_input(tmp_path):
@@ -124,11 +127,14 @@ def test_what_is_not_asked_for_is_not_computed_and_needs_no_input(tmp_path):
         v1.add(x, y, name="b")
 
     model = load(tmp_path, two, {name: name for name in "xyab"}, outputs=specs("float32", "a", "b"))
-    assert model.infer({"x": np.float32(1)}, ["a"]) == {"a": 2}
-    assert model.infer({"x": np.float32(1), "y": np.float32(2)}, []) == {}
-    assert model.infer({"x": np.float32(1), "y": np.float32(2)}) == {"a": 2, "b": 3}
-    with pytest.raises(Exception, match=r"(?s)placeholder.*y"):
-        model.infer({"x": np.float32(1)})
+    for x in map(np.float32, (1, 5)):
+        y = np.float32(2)
+        assert model.infer({"x": x}, ["a"]) == {"a": 2 * x}
+        assert model.infer({"x": x, "y": y}, []) == {}
+        assert model.infer({"x": x, "y": y}) == {"a": 2 * x, "b": x + 2}
+        assert list(model.infer({"y": y, "x": x}, ["b", "a"]).values()) == [x + 2, 2 * x]
+        with pytest.raises(Exception, match=r"(?s)placeholder.*y"):
+            model.infer({"x": x})
 
 
 def test_a_missing_input_takes_the_graphs_default(tmp_path):
@@ -170,9 +176,54 @@ def test_the_callers_arrays_stay_as_they_are(tmp_path):
 
     model = load(tmp_path, in_place, {"x": "x", "out": "out"}, FLOATS[:1])
     x = np.ones(100000, np.float32)
-    output = model.infer({"x": x})["out"]
+    first, second = (model.infer({"x": x})["out"] for _ in range(2))
     assert (x == 1).all()
-    assert (output == -1).all()
+    x[:] = 2
+    assert (first == -1).all()
+    assert (second == -1).all()
+
+
+def test_what_the_graph_cannot_take_is_an_error_on_every_call(tmp_path):
+    def pairs():
+        v1.identity(v1.placeholder(tf.float32, (None, 2), name="x"), name="out")
+
+    model = load(tmp_path, pairs, {"x": "x", "out": "out"}, FLOATS[:1])
+    for _ in range(3):
+        with pytest.raises(ValueError, match=r"(?s)shape.*\(1, 3\)"):
+            model.infer({"x": np.ones((1, 3), np.float32)})
+        np.testing.assert_array_equal(model.infer({"x": X})["out"], X)
+
+
+def test_numbers_of_another_dtype_than_the_graphs_are_converted_on_every_call(tmp_path):
+    def double():
+        v1.add(v1.placeholder(tf.float64, name="x"), 1, name="out")
+
+    model = load(tmp_path, double, {"x": "x", "out": "out"}, FLOATS[:1], specs("float64", "out"))
+    for x in (X, X + 1, X + 2):
+        output = model.infer({"x": x})["out"]
+        np.testing.assert_array_equal(output, x + 1)
+        assert output.dtype == np.float64
+
+
+def test_two_names_of_one_tensor_and_an_output_that_is_an_input(tmp_path):
+    def two():
+        v1.negative(v1.placeholder(tf.float32, name="x"), name="out")
+
+    mapping = {"x": "x", "same": "x:0", "out": "out", "again": "out:0"}
+    model = load(tmp_path, two, mapping, FLOATS[:1], specs("float32", "same", "out", "again"))
+    for x in map(np.float32, (1, 2, 3)):
+        assert model.infer({"x": x}) == {"same": x, "out": -x, "again": -x}
+
+
+def test_threads_call_at_the_same_time(tmp_path):
+    model = load(tmp_path, adding, ADDING)
+
+    def calls(number):
+        rows = [np.full((size, 2), number, np.float32) for size in (1, 2, 3)]
+        return all((model.infer({"x": x, "y": X[:1]})["out"] == number + X[:1]).all() for x in rows * 50)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(calls, range(16)))
 
 
 def saved_model(path, key="serving_default"):

@@ -12,6 +12,7 @@ import numpy as np
 
 from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
 from neuropod_worker.backends.custom_ops import load_ops
+from neuropod_worker.backends.tensorflow_calls import SessionCalls
 from neuropod_worker.backends.threads import thread_limit
 from neuropod_worker.errors import LoadError, PackageError, SpecError
 from neuropod_worker.package.arguments import listed
@@ -32,14 +33,12 @@ class TensorFlowBackend(Backend):
     version = str(tf.__version__)
 
     def __init__(self, session: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
-        self._session = session
-        self._inputs = inputs
-        self._outputs = outputs
+        self._calls = SessionCalls(session, inputs, outputs)
+        self._outputs = tuple(outputs)
 
     def infer(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Dict[str, Any]:
-        feeds = {self._inputs[name]: _encoded(array) for name, array in inputs.items()}
-        fetches = {name: self._outputs[name] for name in (self._outputs if requested is None else requested)}
-        results = self._session.run(fetches, feed_dict=feeds)
+        encoded = {name: _encoded(array) for name, array in inputs.items()}
+        results = self._calls.run(encoded, self._outputs if requested is None else tuple(requested))
         return {name: _decoded(name, value) for name, value in results.items()}
 
     def close(self) -> None:

@@ -100,9 +100,9 @@ def _read(handle: Any) -> Any:
 
 def _captured_values(graph: Any, weights: Iterable[Any], nodes: Container[str]) -> _Values:
     """What a function's graph took from outside, by the placeholder that stands for it."""
-    # Keras 3 wraps its variables. A graph knows the variables that were read while it was traced.
-    unwrapped = [weight if hasattr(weight, "handle") else weight.value for weight in weights]
-    variables = {id(variable.handle): variable for variable in (*graph.variables, *unwrapped)}
+    # A graph knows the variables that were read while it was traced; the one of Keras before 2.4 was not.
+    known = [*graph.variables, *(weight for weight in weights if hasattr(weight, "handle"))]
+    variables = {id(variable.handle): variable for variable in known}
     captures = graph.captures.items() if hasattr(graph.captures, "items") else graph.captures
     values = []
     for outside, inside in captures:
