@@ -1,11 +1,12 @@
 # Every target sets up what it needs in .venv; `make` alone shows this list.
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-fast lint sweep bench bench-quick docs clean
+.PHONY: help demo quick test test-fast soak lint sweep bench bench-quick docs clean
 
 # The first Python that is new enough and can make virtualenvs.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 \
 	&& { echo $$python; break; }; done)
+SECONDS ?= 600
 IN_VENV := .venv/bin/python
 
 help:  ## this list
@@ -28,6 +29,9 @@ test: lint  ## everything: lint, and all tests in all tiers
 
 test-fast: .venv/ready  ## tests without workers and frameworks, under a minute
 	$(IN_VENV) -m pytest -m "not workers and not frameworks"
+
+soak: .venv/ready  ## random models, calls, faults and kills, every answer checked: SECONDS=600
+	$(IN_VENV) tests/soak/soak.py --seconds $(SECONDS)
 
 lint: .venv/ready  ## ruff, mypy --strict, and the worker's floor of Python 3.6
 	$(IN_VENV) -m ruff check .

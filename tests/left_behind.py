@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import gc
 import os
 import re
 import select
@@ -51,15 +52,15 @@ def held():
     }
 
 
-def more_than(before, now):
-    """What `held` shows now and did not show before, by kind. What was about to go before may be gone."""
-    more = {
-        "descriptors": now["descriptors"] - before["descriptors"],
-        "mapped segments": max(now["mapped segments"] - before["mapped segments"], 0),
-        "threads": now["threads"] - before["threads"],
-        "/dev/shm": now["/dev/shm"] - before["/dev/shm"],
-    }
-    return {kind: things for kind, things in more.items() if things}
+def held_at_rest(expected, seconds=10.0):
+    """What is held, as soon as that is what was expected, or after so long: a thread may be about to let go."""
+    until = time.monotonic() + seconds
+    while True:
+        gc.collect()
+        now = held()
+        if now == expected or time.monotonic() > until:
+            return now
+        os.sched_yield()
 
 
 def marked_processes(marker):

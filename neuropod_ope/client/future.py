@@ -47,7 +47,17 @@ class Task:
     """
 
     __slots__ = (
-        "_copied", "attempts", "call", "connection", "deadline", "detached", "future", "handle", "request", "runner"
+        "__weakref__",
+        "_copied",
+        "attempts",
+        "call",
+        "connection",
+        "deadline",
+        "detached",
+        "future",
+        "handle",
+        "request",
+        "runner",
     )  # fmt: skip
 
     def __init__(self, request: Request, deadline: float | None, detached: bool, handle: Handle | None) -> None:

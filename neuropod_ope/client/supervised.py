@@ -71,6 +71,7 @@ class SupervisedModel:
         self._endings: list[Ending] = []
         self._spare_endings: list[Ending] = []
         self._attempts: set[threading.Thread] = set()
+        self._starting = threading.Lock()  # a thread that is to be joined has been started
         self._started = 0
         self._in_load: set[Connection] = set()
         self._waiters: set[queue.SimpleQueue[NeuropodError | None]] = set()
@@ -151,7 +152,9 @@ class SupervisedModel:
     def close(self) -> None:
         """End everything and wait for it. Idempotent."""
         self._worker.close()
-        for thread in list(self._attempts):
+        with self._starting:
+            attempts = list(self._attempts)
+        for thread in attempts:
             if thread is not threading.current_thread():
                 thread.join(_ATTEMPT_ENDS_S)
         self._forget()
@@ -195,11 +198,11 @@ class SupervisedModel:
     def _attempt(self) -> None:
         self._started += 1
         thread = threading.Thread(target=self._run_attempt, name=f"neuropod-load-{self._name}", daemon=True)
-        self._attempts.add(thread)
         try:
-            thread.start()
+            with self._starting:
+                thread.start()
+                self._attempts.add(thread)
         except RuntimeError as error:  # no more threads
-            self._attempts.discard(thread)
             self._failed(LoadError(f"model {self._name!r} cannot be loaded: {error}"))
 
     def _attempted(self, thread: threading.Thread, outcome: Loaded | NeuropodError) -> None:

@@ -1,6 +1,8 @@
 """The parts behind calls that nobody waits for, each by itself."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -135,7 +137,8 @@ def test_a_runner_that_does_nothing_about_a_deadline_is_told_again():
 def test_a_deadline_that_passes_is_told_by_a_thread():
     told = Told()
     deadlines = Deadlines()
-    deadlines.add(0.0, late(told, 0.0))
+    waited_for = late(told, 0.0)
+    deadlines.add(0.0, waited_for)
     assert told.event.wait(30)
     deadlines.end()
     deadlines.join()
@@ -150,6 +153,19 @@ def test_calls_that_are_done_do_not_stay_for_their_deadline():
     deadlines.end()
     deadlines.join()
     assert len(deadlines) < 5_000
+
+
+def test_outputs_are_not_kept_until_a_deadline_that_is_far_away():
+    deadlines = Deadlines(clock=lambda: 0.0)
+    each, outputs = task(1000.0), {"y": np.zeros(3)}
+    gone = weakref.ref(outputs["y"])
+    deadlines.add(1000.0, each)
+    each.succeed(outputs)
+    del each, outputs
+    gc.collect()
+    assert gone() is None
+    deadlines.end()
+    deadlines.join()
 
 
 def test_a_background_works_after_each_wake_and_once_more_at_its_end():
