@@ -7,7 +7,7 @@ from benchmarks.figures import Entry
 from benchmarks.suites import Plan
 from benchmarks.suites.rounds import Row, interleaved
 
-_PACKAGES = ("torch==2.13.0", "msgpack", "posix_ipc", "packaging", "semantic-version", "uv")
+_PACKAGES = ("torch==2.13.0", "msgpack", "posix_ipc", "packaging", "node-semver", "uv")
 _HERE = "torch 2.13 CNN, in process"
 _WAYS = {
     _HERE: "in process",

@@ -211,6 +211,7 @@ def test_nothing_that_waits_looks_at_the_wall_clock():
     client, worker = Path(neuropod_ope.__file__).parent, Path(neuropod_worker.__file__).parent
     waiting = [client / "client", client / "supervisor", client / "model.py", worker / "shm", worker / "server.py"]
     files = [path for place in waiting for path in ([place] if place.is_file() else place.rglob("*.py"))]
+    files.remove(client / "client" / "capsules.py")  # it waits for nothing, and says when it was written
     assert len(files) > 20
     for path in files:
         assert not re.search(r"\btime\.(time|time_ns)\(|datetime", path.read_text(encoding="utf-8")), path
