@@ -15,6 +15,7 @@ sys.path.insert(0, str(DOCS.parent / "tests" / "wire"))
 
 from messages_for_tests import EXAMPLES  # noqa: E402 - lies beside the tests that use it
 
+from neuropod_ope import errors  # noqa: E402
 from neuropod_ope.supervisor.states import MODEL, WORKER  # noqa: E402
 from neuropod_worker.shm import control  # noqa: E402
 from neuropod_worker.wire import conversation  # noqa: E402
@@ -22,6 +23,7 @@ from neuropod_worker.wire import messages as m  # noqa: E402
 from neuropod_worker.wire.codec import encode  # noqa: E402
 from neuropod_worker.wire.repeated import REPEATED_INFER, REPEATED_RESULT  # noqa: E402
 
+TO_DO = "What to do: "  # begins the last paragraph of an error's docstring
 HEAD = m.Cancel._fields
 WIRE_TYPES = {
     "int": "uint",
@@ -92,6 +94,20 @@ def numbers() -> str:
     )
 
 
+def error_table() -> str:
+    """Every error: what it is about and what it carries, and what to do, from its docstring."""
+    rows = ["| error | what happened | what to do | retryable |", "| --- | --- | --- | --- |"]
+    for name in ("NeuropodError", *(name for name in errors.__all__ if name != "NeuropodError")):
+        error = getattr(errors, name)
+        *what, to_do = [" ".join(part.split()) for part in (error.__doc__ or "").split("\n\n")]
+        if not to_do.startswith(TO_DO):
+            sys.exit(f"the docstring of {name} does not end with {TO_DO!r}")
+        builtin = next((base.__name__ for base in error.__bases__[1:]), "")
+        shown = f"`{name}`" + (f" (a `{builtin}`)" if builtin else "")
+        rows.append(f"| {shown} | {' '.join(what)} | {to_do[len(TO_DO) :]} | {'yes' if error.retryable else 'no'} |")
+    return "\n".join(rows).replace("``", "`")
+
+
 def vectors() -> str:
     """The bytes of an example of each message, for tests of other implementations."""
     examples = [
@@ -114,6 +130,7 @@ def generated() -> dict[Path, str]:
     return {
         DOCS / "protocol.md": filled(DOCS / "protocol.md", sections),
         DOCS / "supervision.md": filled(DOCS / "supervision.md", {"model states": state_diagram(MODEL)}),
+        DOCS / "failure-modes.md": filled(DOCS / "failure-modes.md", {"errors": error_table()}),
         DOCS / "protocol-vectors.json": vectors(),
     }
 

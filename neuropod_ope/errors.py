@@ -31,6 +31,8 @@ class ModelError(NeuropodError):
     """The model's own code raised an exception. The model goes on and can be called again.
 
     ``remote_type`` and ``remote_message`` describe the exception, ``remote_traceback`` is its text.
+
+    What to do: read the remote traceback; it is the model that has to be mended, or its inputs.
     """
 
     def __init__(
@@ -50,6 +52,10 @@ class WorkerDied(NeuropodError):
     ``out_of_memory``: whether memory ran out and the kernel killed it for that; ``None``: the kernel does not say.
     ``stacks``: of all its threads, where native code crashed. ``capsule``: the path of its crash capsule, if one was
     written.
+
+    What to do: call again, or load with ``retries`` if the model does the same for the same inputs. If it comes
+    again: the last lines and the stacks show native crashes; after an out-of-memory kill, smaller batches or more
+    memory.
     """
 
     retryable = True
@@ -83,6 +89,8 @@ class InferTimeout(NeuropodError, TimeoutError):
 
     ``stacks`` shows what it was doing: the stacks of all its threads; empty if it was not asked, or did not say.
     ``capsule``: the path of its crash capsule, if one was written.
+
+    What to do: call again with more time, or look at the stacks for what it was waiting for.
     """
 
     retryable = True
@@ -96,10 +104,16 @@ class InferTimeout(NeuropodError, TimeoutError):
 
 
 class QueueFull(NeuropodError):
-    """More requests are in flight than a worker's mailbox holds. Wait for some of them."""
+    """More requests are in flight than a worker's mailbox holds. Wait for some of them.
+
+    What to do: wait for some of the calls that are in flight, or load more ``instances``.
+    """
 
     retryable = True
 
 
 class HandleClosed(NeuropodError):
-    """The model, or the runtime that it belongs to, was closed."""
+    """The model, or the runtime that it belongs to, was closed.
+
+    What to do: load the model again; after a fork, load it in the child.
+    """

@@ -85,3 +85,9 @@ def wait_ended(pids, seconds=10.0):
                 assert ended, f"process {pid} lives on: {psutil.Process(pid).cmdline()}"
             finally:
                 os.close(pidfd)
+
+
+def wait_none_marked(marker, but=frozenset()):
+    """Until no process has this text in its environment, but for these. One may just be about to become a worker."""
+    while pids := marked_processes(marker) - but:
+        wait_ended(pids)

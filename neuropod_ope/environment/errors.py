@@ -10,6 +10,8 @@ class NoMatchingEnvironment(NeuropodError):
 
     ``command`` is the shell command that builds the environment, if one would; ``lack`` says what has not been
     built, where policy alone forbids it.
+
+    What to do: run the command that it names, change the policy, or name an interpreter with ``environment=``.
     """
 
     def __init__(
@@ -32,6 +34,8 @@ class EnvironmentBuildError(NeuropodError):
 
     ``log`` holds the last lines of the tool that failed, ``command`` what it was told; both without
     credentials. ``log_shown``: stderr has them already.
+
+    What to do: read the log; most often a version is not on the index, or has no wheel for this Python.
     """
 
     def __init__(

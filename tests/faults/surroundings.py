@@ -5,7 +5,7 @@ import os
 import threading
 
 import numpy as np
-from left_behind import held, held_at_rest, marked_processes, wait_ended
+from left_behind import held, held_at_rest, wait_none_marked
 
 NUMBERS = {"x": ("float64", (None,))}
 OUT = {"y": ("float64", (None,))}
@@ -62,8 +62,6 @@ class Machine:
 
     def is_as_before(self):
         """Nothing is there but what was, and the processes of these workers. Processes get a moment to go."""
-        expected = self._workers()
-        wait_ended(marked_processes(self._mark) - expected)
-        assert marked_processes(self._mark) <= expected
+        wait_none_marked(self._mark, but=self._workers())
         assert held_at_rest(self._held) == self._held
         return True

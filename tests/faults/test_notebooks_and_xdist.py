@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from environments_for_tests import ROOT, WORKERS, environment
-from left_behind import marked_processes, wait_ended
+from left_behind import wait_none_marked
 from sample_packages import python_neuropod
 from test_processes_of_applications import MODEL
 
@@ -52,7 +52,7 @@ def run(tmp_path, python, marked, mark):
         done = subprocess.run(
             [python, *command], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=300
         )
-        wait_ended(marked_processes(marked))
+        wait_none_marked(marked)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

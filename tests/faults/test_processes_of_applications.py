@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from left_behind import marked_processes, wait_ended
+from left_behind import wait_none_marked
 from sample_packages import python_neuropod
 
 pytestmark = pytest.mark.workers
@@ -49,7 +49,7 @@ def application(tmp_path, marked, mark):
         program.write_text(APPLICATION + code)
         command = [sys.executable, *options, program, package, tmp_path / "cache", mark]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        wait_ended(marked_processes(marked))
+        wait_none_marked(marked)
         assert done.returncode == 0, done.stderr
         assert "Exception ignored" not in done.stderr
         return done.stdout.splitlines()
@@ -172,3 +172,15 @@ call(2)
 print("well")
 """
     assert application(code, "-X", "dev", "-W", "error") == ["well"]
+
+
+def test_nothing_is_looked_for_on_the_PATH(application, tmp_path):
+    """Whatever lies there under a name that could be meant."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("python", "python3", "neuropod_worker", "neuropod-worker", "neuropod_multiprocess_worker"):
+        (folder / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+        (folder / name).chmod(0o755)
+    code = f"os.environ['PATH'] = {str(folder)!r}\nload()\nprint(call(2))\n"
+    assert application(code) == ["[4.0, 4.0]"]
+    assert not (tmp_path / "started").exists()

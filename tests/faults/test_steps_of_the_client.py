@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import stepping
 import stepping_client
-from left_behind import marked_processes, named_segments, wait_ended
+from left_behind import named_segments, wait_none_marked
 from scenarios import ONLY_IN, SCENARIOS
 
 from neuropod_worker.wire import messages as m
@@ -64,16 +64,14 @@ def test_an_application_killed_at_any_step_leaves_nothing(scenario, client, orde
     for step in recorded(client, order, scenario, tmp_path)[0]:
         if ONLY_IN.get(step.split(":")[1], scenario) == scenario:
             assert client({**order, "scenario": scenario, "kill before": step}) in (-9, 0), step
-            wait_ended(marked_processes(order["value"]))
-            assert not marked_processes(order["value"]), step
+            wait_none_marked(order["value"])
             assert named_segments() == segments, step
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_an_application_may_fork_at_any_step(scenario, client, order):
     assert client({**order, "scenario": scenario, "fork before each": True}) == 0
-    wait_ended(marked_processes(order["value"]))
-    assert not marked_processes(order["value"])
+    wait_none_marked(order["value"])
 
 
 def test_the_scenarios_take_every_step_of_a_connection_and_of_a_request(client, order, tmp_path):

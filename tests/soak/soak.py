@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from calls import Figures  # noqa: E402 - lies beside this file
-from left_behind import marked_processes, named_segments, wait_ended  # noqa: E402 - lies beside this folder
+from left_behind import named_segments, wait_none_marked  # noqa: E402 - lies beside this folder
 from sample_packages import python_neuropod  # noqa: E402
 
 CLIENTS = 2
@@ -85,7 +85,7 @@ def soak(seconds, seed, folder):
     clients = ended + running
     for client in clients:
         client.process.wait()
-    wait_ended(marked_processes(mark))
+    wait_none_marked(mark)
     return clients
 
 

@@ -22,7 +22,11 @@ _GROWTH = 256 * 1024  # bytes added at least, so that many small blocks do not m
 
 
 class SharedMemoryExhausted(NeuropodError, MemoryError):
-    """There is no shared memory left for a tensor. ``wanted`` and ``in_use`` are bytes of this arena."""
+    """There is no shared memory left for a tensor. ``wanted`` and ``in_use`` are bytes of this arena.
+
+    What to do: keep fewer results, send smaller tensors, raise ``memory_budget``, give /dev/shm more room, or use
+    ``Runtime(segment="memfd")``; the model works again as soon as there is space.
+    """
 
     retryable = True
 

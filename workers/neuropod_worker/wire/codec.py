@@ -14,7 +14,11 @@ from neuropod_worker.wire.messages import FAILURES, IN_ARENA, IN_FILE, KINDS, PR
 
 
 class ProtocolViolation(NeuropodError):
-    """The peer said something that the protocol does not allow. The worker involved is killed."""
+    """The peer said something that the protocol does not allow. The worker involved is killed.
+
+    What to do: install neuropod-ope and neuropod-worker in the same version; if they are, native code of the model
+    wrote where it should not, or this is a bug of ours.
+    """
 
 
 _Check = Callable[[Any], Any]
