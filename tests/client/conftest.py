@@ -4,6 +4,7 @@ import gc
 
 import psutil
 import pytest
+from gates import Gate
 from left_behind import kernel_objects
 from loaders import WAYS, Loader
 
@@ -37,3 +38,17 @@ def load_out_of_process(tmp_path):
     loader = Loader(tmp_path, out_of_process=True)
     with loader.runtime:
         yield loader
+
+
+@pytest.fixture(params=["worker", "worker, portable twins"])
+def load_in_workers(request, tmp_path):
+    loader = Loader(tmp_path, **WAYS[request.param])
+    with loader.runtime:
+        yield loader
+
+
+@pytest.fixture
+def gate(tmp_path):
+    gate = Gate(tmp_path)
+    yield gate
+    gate.open()

@@ -6,26 +6,16 @@ import signal
 import threading
 
 import pytest
-from gates import GATED, INPUTS, OUTPUTS, Gate
-from loaders import WAYS, Loader
+from gates import GATED, INPUTS, OUTPUTS
 
 from neuropod_ope import InferTimeout, Runtime
 
 pytestmark = pytest.mark.workers
 
 
-@pytest.fixture(params=["worker", "worker, portable twins"])
-def load(request, tmp_path):
-    loader = Loader(tmp_path, **WAYS[request.param])
-    with loader.runtime:
-        yield lambda **options: loader(GATED, INPUTS, OUTPUTS, **options)
-
-
 @pytest.fixture
-def gate(tmp_path):
-    gate = Gate(tmp_path)
-    yield gate
-    gate.open()
+def load(load_in_workers):
+    return lambda **options: load_in_workers(GATED, INPUTS, OUTPUTS, **options)
 
 
 class Interrupt(BaseException):

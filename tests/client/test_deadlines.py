@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from loaders import WAYS, Loader
 from sample_packages import python_neuropod
 
 import neuropod_ope
@@ -56,11 +55,9 @@ def load(data_dir):
 """
 
 
-@pytest.fixture(params=["worker", "worker, portable twins"])
-def load(request, tmp_path):
-    loader = Loader(tmp_path, **WAYS[request.param])
-    with loader.runtime:
-        yield loader
+@pytest.fixture
+def load(load_in_workers):
+    return load_in_workers
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import time
 import numpy as np
 import psutil
 import pytest
-from loaders import WAYS, Loader
 
 from neuropod_ope import HandleClosed, InferTimeout, ProtocolViolation, WorkerDied
 from neuropod_ope.client.connection import Connection
@@ -53,11 +52,9 @@ def load(data_dir):
 INPUTS = {**NUMBERS, "flag": ("string", None)}
 
 
-@pytest.fixture(params=["worker", "worker, portable twins"])
-def model(request, tmp_path):
-    loader = Loader(tmp_path, **WAYS[request.param])
-    with loader.runtime:
-        yield loader(OBEDIENT, INPUTS, OUT)
+@pytest.fixture
+def model(load_in_workers):
+    return load_in_workers(OBEDIENT, INPUTS, OUT)
 
 
 def works(model):

@@ -8,7 +8,7 @@ import threading
 
 import psutil
 import pytest
-from gates import GATED, INPUTS, OUTPUTS, Gate
+from gates import GATED, INPUTS, OUTPUTS
 from loaders import EXECUTORS, WAYS, Loader
 
 from neuropod_ope import (
@@ -48,18 +48,9 @@ def test_the_signs_of_a_worker_say_what_is_the_matter(signs, problem):
     assert progress.request == (signs.get("request") or None)
 
 
-@pytest.fixture(params=["worker", "worker, portable twins"])
-def load(request, tmp_path):
-    loader = Loader(tmp_path, **WAYS[request.param])
-    with loader.runtime:
-        yield lambda before="", **options: loader(before + GATED, INPUTS, OUTPUTS, **options)
-
-
 @pytest.fixture
-def gate(tmp_path):
-    gate = Gate(tmp_path)
-    yield gate
-    gate.open()
+def load(load_in_workers):
+    return lambda before="", **options: load_in_workers(before + GATED, INPUTS, OUTPUTS, **options)
 
 
 def only(health):

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError, as_completed, wait
 
 import numpy as np
 import pytest
-from gates import GATED, INPUTS, OUTPUTS, Gate
+from gates import GATED, INPUTS, OUTPUTS
 
 from neuropod_ope import HandleClosed, ModelError, NeuropodError, QueueFull, SpecError
 
@@ -18,13 +18,6 @@ pytestmark = pytest.mark.workers
 @pytest.fixture
 def model(load):
     return load(GATED, INPUTS, OUTPUTS)
-
-
-@pytest.fixture
-def gate(tmp_path):
-    gate = Gate(tmp_path)
-    yield gate
-    gate.open()
 
 
 def test_the_outputs_come_with_the_future(model):

@@ -10,8 +10,7 @@ import time
 import numpy as np
 import psutil
 import pytest
-from gates import GATED, INPUTS, OUTPUTS, Gate
-from loaders import WAYS, Loader
+from gates import GATED, INPUTS, OUTPUTS
 
 from neuropod_ope import HandleClosed, InferTimeout, LoadError, WorkerDied
 
@@ -20,23 +19,14 @@ pytestmark = pytest.mark.workers
 ANY = {"x": ("float64", None)}
 
 
-@pytest.fixture(params=["worker", "worker, portable twins"])
-def load(request, tmp_path):
-    loader = Loader(tmp_path, **WAYS[request.param])
-    with loader.runtime:
-        yield loader
+@pytest.fixture
+def load(load_in_workers):
+    return load_in_workers
 
 
 @pytest.fixture
 def model(load):
     return load(GATED, INPUTS, OUTPUTS)
-
-
-@pytest.fixture
-def gate(tmp_path):
-    gate = Gate(tmp_path)
-    yield gate
-    gate.open()
 
 
 def works(model):
