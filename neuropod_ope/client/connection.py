@@ -231,16 +231,14 @@ class Connection:
             if self._introduce_file(place.owner.file):
                 where = (m.IN_FILE, place.offset, array.nbytes, place.owner.file.id)
                 tensor = m.Tensor(name, dtype_name(array.dtype), array.shape, where)
-                self._put(m.Announce(self.incarnation, 0, 0, 0, (), (), (tensor,)))
+                self._say(m.Announce, (tensor,))
 
     def trim(self) -> None:
         """Give unused memory of both directions back to the system."""
         with self._lock:
             if self.ended is None and not self._requests.full:
                 self._inputs.trim()
-                self._put(
-                    m.Trim(self.incarnation, 0, 0, 0, drain(self._outputs.released), drain(self._inputs.retired))
-                )
+                self._say(m.Trim, released=drain(self._outputs.released), retired=drain(self._inputs.retired))
 
     def _introduce(self, frame: SentFrame) -> None:
         """Send the descriptors of the files that a frame's tensors lie in."""
@@ -263,7 +261,7 @@ class Connection:
             file = self._gone_files.popleft()
             self._introduced.discard(file)
             self._inputs.forget_file(file)
-            self._put(m.CloseFile(self.incarnation, 0, 0, 0, (), drain(self._inputs.retired), file))
+            self._say(m.CloseFile, file, retired=drain(self._inputs.retired))
 
     def cancel(self, call: Call) -> None:
         """Ask the worker not to start ``call``; it may be too late. Its reply is then dropped."""
@@ -339,6 +337,10 @@ class Connection:
         if finisher is not None:
             finisher.finished(call)
         return call
+
+    def _say(self, kind: Any, *body: Any, released: tuple[int, ...] = (), retired: tuple[int, ...] = ()) -> None:
+        """Send what concerns no request and is not answered. With the lock held."""
+        self._put(kind(self.incarnation, 0, 0, 0, released, retired, *body))
 
     def _put(self, message: m.Message) -> None:
         data = encode(message)
@@ -505,7 +507,7 @@ class Connection:
         """Whether a worker that waits takes a message: one that cancels nothing."""
         with self._lock:
             if self.ended is None and not self._requests.untaken:
-                self._put(m.Cancel(self.incarnation, 0, 0, 0, (), ()))
+                self._say(m.Cancel)
             number = self._requests.written
         until = time.monotonic() + _HEARS_S
         while self._requests.written - self._requests.untaken < number and not self.busy_with():
@@ -536,5 +538,5 @@ class Connection:
                 self.state = after(WORKER, self.state, "closed")
                 idle = self.ended is None and not self._calls and not self._requests.full
                 if idle:
-                    self._put(m.Shutdown(self.incarnation, 0, 0, 0, (), ()))
+                    self._say(m.Shutdown)
         self.process.end(grace_s if idle else 0.0, "its model was closed")
