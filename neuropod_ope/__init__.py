@@ -38,6 +38,7 @@ from neuropod_ope.runtime import Runtime, load_neuropod
 from neuropod_ope.shared_worker import SharedWorker
 from neuropod_ope.supervisor.events import Event
 from neuropod_ope.supervisor.restart import RestartPolicy
+from neuropod_ope.supervisor.startup import Startup
 from neuropod_worker.problem.specs import TensorSpec
 from neuropod_worker.serialization import deserialize, serialize
 
@@ -64,6 +65,7 @@ __all__ = [
     "SharedMemoryExhausted",
     "SharedWorker",
     "SpecError",
+    "Startup",
     "TensorSpec",
     "WorkerDied",
     "WorkerInfo",

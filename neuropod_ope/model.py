@@ -23,6 +23,7 @@ from neuropod_ope.client.health import Health
 from neuropod_ope.client.inputs import InputReader
 from neuropod_ope.client.memory import InputMemory
 from neuropod_ope.errors import HandleClosed, InferTimeout, NeuropodError
+from neuropod_ope.supervisor.startup import Startup
 from neuropod_worker.package import Package
 from neuropod_worker.problem.checks import select_outputs
 from neuropod_worker.problem.specs import TensorSpec
@@ -63,6 +64,7 @@ class Neuropod:
         self._memory = memory
         self._executors: list[Executor] = []  # one, when there is one: a list can be shared with the finalizer
         self._loading = threading.Lock()
+        self._environment_s = 0.0
         self._state = "new"
         self._draining = False
         self._accepted = AcceptedCalls()
@@ -92,7 +94,9 @@ class Neuropod:
         with self._loading:
             self._check_accepting()
             if not self._executors:
+                started = time.monotonic()
                 self._executors.append(self._make_executor())
+                self._environment_s = time.monotonic() - started
             executor = self._executors[0]
             if self._state == "closed":  # meanwhile: an environment may take minutes to build
                 executor.close()
@@ -326,6 +330,13 @@ class Neuropod:
         self._finalizer.detach()
         for executor in self._executors:
             executor.close()
+
+    @property
+    def startup(self) -> Startup | None:
+        """How long the model took to be ready, by parts; of the worker that serves, the slowest of several instances.
+        None before that."""
+        startup = self._executors[0].startup() if self._executors else None
+        return None if startup is None else startup._replace(environment=self._environment_s)
 
     @property
     def workers(self) -> tuple[WorkerInfo, ...]:

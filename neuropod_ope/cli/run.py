@@ -44,11 +44,11 @@ def _run(arguments: argparse.Namespace) -> int:
         )
         data = _data(arguments.inputs, arguments.package, model.path)
         outputs = model.infer(data.inputs)
-        for pid, _, python, framework, _ in model.workers:
-            what = (
-                f"Python {python}" if model.platform == "python" else f"Python {python}, {model.platform} {framework}"
-            )
-            print(f"ran in worker {pid}: {what}")
+        for worker in model.workers:
+            what = f"Python {worker.python_version}"
+            if model.platform != "python":
+                what += f", {model.platform} {worker.platform_version}"
+            print(f"ran in worker {worker.pid}: {what}, started in {worker.startup}")
     differing = _show(outputs, data.outputs)
     if arguments.outputs is not None:
         write_arrays(arguments.outputs, outputs)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from neuropod_ope.client.health import Health
+from neuropod_ope.supervisor.startup import Startup
 from neuropod_worker.problem.signatures import Signature
 
 if TYPE_CHECKING:
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
 class WorkerInfo(NamedTuple):
     """One worker of a model. ``state`` is one of `supervisor.states.WORKER`, or "standby"; ``restarts`` counts
-    fresh workers after the first."""
+    fresh workers after the first; ``startup`` tells how long it took to start, without the environment."""
 
     pid: int
     state: str
     python_version: str
     platform_version: str
     restarts: int
+    startup: Startup
 
 
 class Request(NamedTuple):
@@ -88,6 +90,10 @@ class Executor(Protocol):
     def enqueue(self, task: Task) -> None:
         """Take a request whose caller does not wait: the executor becomes its runner. Raises QueueFull, and what
         submit raises if the request can be sent at once."""
+        ...
+
+    def startup(self) -> Startup | None:
+        """How long it took to get ready, without the environment; None before that."""
         ...
 
     def workers(self) -> tuple[WorkerInfo, ...]:

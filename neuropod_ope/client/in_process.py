@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from neuropod_ope.client.health import Health
 from neuropod_ope.client.in_order import CallsInOrder
 from neuropod_ope.client.warm_up import warm_up_failed
 from neuropod_ope.errors import HandleClosed, NeuropodError
-from neuropod_worker.backends import LoadedModel, LoadOptions, load_model
+from neuropod_ope.supervisor.startup import Startup
+from neuropod_worker.backends import LoadedModel, LoadOptions, import_backend, load_model
 from neuropod_worker.failure import failure_of
 from neuropod_worker.package import Package
 
@@ -43,6 +45,7 @@ class InProcessExecutor:
         self._options = options
         self._warm_up = warm_up
         self._model: LoadedModel | None = None
+        self._startup: Startup | None = None
         self._lock = threading.Lock()
         self._closed = False
         self._in_order = CallsInOrder(self, f"neuropod-calls-{package.name}")
@@ -65,9 +68,15 @@ class InProcessExecutor:
             if self._closed:
                 raise HandleClosed(f"model {self._package.name!r} is closed")
             if self._model is None:
+                started = time.monotonic()
+                import_backend(self._package)
+                imported = time.monotonic()
                 model = load_model(self._package, self._options)
+                loaded, warm_up = time.monotonic(), 0.0
                 if self._warm_up is not None:
                     self._run_warm_up(model, self._warm_up)
+                    warm_up = time.monotonic() - loaded
+                self._startup = Startup(framework=imported - started, package=loaded - imported, warm_up=warm_up)
                 self._model = model
             return self._model
 
@@ -96,6 +105,9 @@ class InProcessExecutor:
 
     def enqueue(self, task: Task) -> None:
         self._in_order.enqueue(task)
+
+    def startup(self) -> Startup | None:
+        return self._startup
 
     def workers(self) -> tuple[WorkerInfo, ...]:
         return ()

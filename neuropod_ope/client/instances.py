@@ -14,6 +14,7 @@ from neuropod_ope.client.executor import Pending, Request, WorkerInfo
 from neuropod_ope.client.future import Task
 from neuropod_ope.client.health import Health, together
 from neuropod_ope.client.out_of_process import OutOfProcessExecutor
+from neuropod_ope.supervisor.startup import Startup
 
 T = TypeVar("T")
 
@@ -87,6 +88,11 @@ class Instances:
     def free_unused_memory(self) -> None:
         for executor in self._executors:
             executor.free_unused_memory()
+
+    def startup(self) -> Startup | None:
+        """The longest of all."""
+        startups = [startup for executor in self._executors if (startup := executor.startup()) is not None]
+        return max(startups, key=sum, default=None)
 
     def workers(self) -> tuple[WorkerInfo, ...]:
         return tuple(info for executor in self._executors for info in executor.workers())

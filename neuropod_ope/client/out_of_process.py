@@ -18,7 +18,7 @@ from neuropod_ope.client.failures import error_from
 from neuropod_ope.client.future import Task
 from neuropod_ope.client.health import Health
 from neuropod_ope.client.line import Turn
-from neuropod_ope.client.supervised import SupervisedModel
+from neuropod_ope.client.supervised import Loading, SupervisedModel
 from neuropod_ope.client.supervision import Supervision
 from neuropod_ope.client.unattended import UnattendedCalls
 from neuropod_ope.client.warm_up import warm_up_failed
@@ -26,6 +26,7 @@ from neuropod_ope.client.worker import Serving
 from neuropod_ope.errors import HandleClosed, InferTimeout, LoadError, NeuropodError, QueueFull, WorkerDied
 from neuropod_ope.supervisor.diagnosis import timed_out, worker_died
 from neuropod_ope.supervisor.loop import SupervisorLoop
+from neuropod_ope.supervisor.startup import Startup
 from neuropod_worker.backends import LoadOptions
 from neuropod_worker.failure import Failure
 from neuropod_worker.package import Package
@@ -152,8 +153,8 @@ class OutOfProcessExecutor:
             return latest.connection
         return self._supervised.ready(deadline)
 
-    def _load(self, connection: Connection, deadline: float | None) -> str:
-        """Load the model into a worker; the version of its framework. In a thread of the supervised model's."""
+    def _load(self, connection: Connection, deadline: float | None) -> Loading:
+        """Load the model into a worker. In a thread of the supervised model's."""
         call = self._load_call(connection)
         if not connection.wait(call, deadline):
             self._unanswered = (connection, call)
@@ -161,10 +162,13 @@ class OutOfProcessExecutor:
             self._unanswered = None  # it was, in this moment
         if type(call.reply) is not m.Loaded:
             raise self.failed(connection, call, "it loaded the model")
-        platform_version: str = call.reply.platform_version
+        reply, warm_up = call.reply, 0.0
         if self._warm_up is not None:
+            loaded = time.monotonic()
             self._run_warm_up(connection, self._warm_up, deadline)
-        return platform_version
+            warm_up = time.monotonic() - loaded
+        framework, package = reply.imported - reply.started, reply.finished - reply.imported
+        return Loading(reply.platform_version, framework / 1e9, package / 1e9, warm_up)
 
     def _run_warm_up(self, connection: Connection, request: Request, deadline: float | None) -> None:
         call = connection.infer(self._model, request, 0)
@@ -321,6 +325,10 @@ class OutOfProcessExecutor:
         latest = self._supervised.latest
         if latest is not None:
             latest.connection.trim()
+
+    def startup(self) -> Startup | None:
+        latest = self._supervised.latest
+        return None if latest is None else latest.startup
 
     def workers(self) -> tuple[WorkerInfo, ...]:
         return self._supervised.workers()

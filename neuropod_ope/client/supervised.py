@@ -24,10 +24,20 @@ from neuropod_ope.supervisor.diagnosis import worker_died
 from neuropod_ope.supervisor.events import Event, Reporter
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_ope.supervisor.restart import Ending, decide
+from neuropod_ope.supervisor.startup import Startup
 from neuropod_ope.supervisor.states import MODEL, after
 from neuropod_worker.shm.waiting import WAIT_SLICE_S
 
 _ATTEMPT_ENDS_S = 5.0  # for a thread whose worker was just killed
+
+
+class Loading(NamedTuple):
+    """What a load came to: the version of the framework, and the parts of `Startup` that the worker tells."""
+
+    platform_version: str
+    framework: float
+    package: float
+    warm_up: float
 
 
 class Loaded(NamedTuple):
@@ -35,6 +45,7 @@ class Loaded(NamedTuple):
 
     connection: Connection
     platform_version: str
+    startup: Startup
 
     @property
     def live(self) -> bool:
@@ -42,7 +53,7 @@ class Loaded(NamedTuple):
 
 
 class SupervisedModel:
-    """``load`` loads the model into a connection, by a deadline, and gives the framework's version.
+    """``load`` loads the model into a connection, by a deadline.
 
     ``latest`` is the worker that serves, or the last one that did.
     """
@@ -51,7 +62,7 @@ class SupervisedModel:
         self,
         name: str,
         worker: Serving,
-        load: Callable[[Connection, float | None], str],
+        load: Callable[[Connection, float | None], Loading],
         loop: SupervisorLoop,
         supervision: Supervision,
     ) -> None:
@@ -134,9 +145,9 @@ class SupervisedModel:
         return (*infos, *(self._info(spare, "standby") for spare in list(self._spares)))
 
     def _info(self, loaded: Loaded, state: str) -> WorkerInfo:
-        connection = loaded.connection
+        pid, python_version = loaded.connection.process.pid, loaded.connection.python_version
         restarts = max(self._restarts, 0)
-        return WorkerInfo(connection.process.pid, state, connection.python_version, loaded.platform_version, restarts)
+        return WorkerInfo(pid, state, python_version, loaded.platform_version, restarts, loaded.startup)
 
     def health(self, stuck_after: float) -> Health:
         """Facts, each taken now."""
@@ -217,7 +228,7 @@ class SupervisedModel:
             outcome.connection.on_death.append(self._died)
             if self.latest is not None and self.latest.live:
                 self._spares.append(outcome)
-                self._report("spare ready", outcome.connection.process.pid)
+                self._report("spare ready", outcome.connection.process.pid, startup=outcome.startup)
             else:
                 self._serve(outcome, "loaded" if self._state == "loading" else "take over")
             self._keep_spares()
@@ -226,7 +237,7 @@ class SupervisedModel:
         self.latest = loaded
         self._restarts += 1
         self._tell(None)
-        self._advance(event, loaded.connection.process.pid, cause)
+        self._advance(event, loaded.connection.process.pid, cause, startup=loaded.startup)
 
     def _failed(self, error: NeuropodError) -> None:
         """A start or a load failed."""
@@ -311,21 +322,31 @@ class SupervisedModel:
             woken.put(outcome)
 
     def _advance(
-        self, event: str, pid: int | None = None, cause: NeuropodError | None = None, delay: float = 0.0
+        self,
+        event: str,
+        pid: int | None = None,
+        cause: NeuropodError | None = None,
+        delay: float = 0.0,
+        startup: Startup | None = None,
     ) -> bool:
         """Make a transition, unless the model is closed."""
         with self._lock:
             if self._state == "closed":
                 return False
             self._state = after(MODEL, self._state, event)
-            self._report(event, pid, cause, delay)
+            self._report(event, pid, cause, delay, startup)
         return True
 
     def _report(
-        self, event: str, pid: int | None = None, cause: NeuropodError | None = None, delay: float = 0.0
+        self,
+        event: str,
+        pid: int | None = None,
+        cause: NeuropodError | None = None,
+        delay: float = 0.0,
+        startup: Startup | None = None,
     ) -> None:
         now, restarts = time.monotonic(), max(self._restarts, 0)
-        self._reporter.report(Event(self._name, event, self._state, now, pid, restarts, delay, cause))
+        self._reporter.report(Event(self._name, event, self._state, now, pid, restarts, delay, cause, startup))
 
     # ---- in a thread of its own
 
@@ -333,10 +354,13 @@ class SupervisedModel:
         deadline = None if self._load_timeout is None else time.monotonic() + self._load_timeout
         outcome: Loaded | NeuropodError
         try:
+            started = time.monotonic()
             connection = self._worker.connection(deadline)
+            boot = time.monotonic() - started
             self._in_load.add(connection)
             try:
-                outcome = Loaded(connection, self._load(connection, deadline))
+                version, *loading = self._load(connection, deadline)
+                outcome = Loaded(connection, version, Startup(0.0, boot, *loading))
             finally:
                 self._in_load.discard(connection)
         except NeuropodError as error:

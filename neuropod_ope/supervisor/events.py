@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from neuropod_ope.errors import NeuropodError
+from neuropod_ope.supervisor.startup import Startup
 
 _log = logging.getLogger("neuropod_ope.supervisor")
 _DELIVERED_S = 1.0  # how long a close waits for a callback that takes its time
@@ -34,7 +35,8 @@ class Event:
 
     ``pid`` is the worker's that it is about, where there is one; ``restarts`` counts fresh workers after the first;
     ``delay`` (seconds) until the next start, of "back off"; ``cause`` is the error that led to it; ``at`` is
-    a time on `time.monotonic`."""
+    a time on `time.monotonic`; ``startup`` tells how long the start took of a worker that serves from now on, or
+    stands by."""
 
     model: str
     event: str
@@ -44,6 +46,7 @@ class Event:
     restarts: int = 0
     delay: float = 0.0
     cause: NeuropodError | None = None
+    startup: Startup | None = None
 
     def __str__(self) -> str:
         text = f"model {self.model!r}: {self.event}, now {self.state}"
@@ -51,6 +54,8 @@ class Event:
             text += f" (pid {self.pid}, {self.restarts} restarts)"
         if self.delay:
             text += f"; the next start is in {self.delay:.1f} s"
+        if self.startup is not None:
+            text += f", started in {self.startup}"
         # The first line says what happened; what the worker printed is in the log already.
         return f"{text}: {str(self.cause).partition(chr(10))[0]}" if self.cause is not None else text
 

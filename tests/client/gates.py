@@ -32,3 +32,8 @@ class Gate:
 
     def open(self):
         self.path.touch()
+
+    def shut(self):
+        """As if nothing had come to it, and nobody had opened it."""
+        for path in (str(self.path), f"{self.path}.begun"):
+            os.unlink(path)

@@ -20,7 +20,7 @@ EXAMPLES = (
     m.Cancel(*HEAD),
     m.Unload(*HEAD),
     m.Shutdown(*HEAD),
-    m.Loaded(*HEAD, *TIMES, "1.1.0"),
+    m.Loaded(*HEAD, *TIMES, 12_500, "1.1.0"),
     m.Result(*HEAD, *TIMES, 2, TENSORS),
     m.Result(*HEAD, *TIMES, 2, None),
     m.Failed(*HEAD, *TIMES, m.MODEL, "ValueError", "no boxes", "Traceback ...", None),

@@ -15,7 +15,7 @@ from typing import Any, Callable, Deque, Dict, Optional, Tuple
 import numpy as np
 
 from neuropod_worker import lifeline
-from neuropod_worker.backends import LoadedModel, LoadOptions, load_model
+from neuropod_worker.backends import LoadedModel, LoadOptions, import_backend, load_model
 from neuropod_worker.backends.backend import load_error
 from neuropod_worker.failure import failure_of
 from neuropod_worker.outputs import place_outputs_with
@@ -218,7 +218,10 @@ class Server:
         gpu = None if message.visible_gpu is None else 0
         options = LoadOptions(gpu, message.load_custom_ops, message.validate, own_process=True)
         try:
-            model = load_model(read_package(message.path), options)
+            package = read_package(message.path)
+            import_backend(package)
+            imported = monotonic_ns()
+            model = load_model(package, options)
         except (Exception, SystemExit):  # ours already, or will be
             raise
         except BaseException as error:  # what an application's process lets through has no other way here
@@ -226,7 +229,8 @@ class Server:
         self._end_forked_child()
         self._models[message.model] = model
         finished = monotonic_ns()
-        self._reply(m.Loaded, message, (received, started, finished, monotonic_ns(), model.platform_version))
+        times = (received, started, finished, monotonic_ns(), imported)
+        self._reply(m.Loaded, message, (*times, model.platform_version))
         self._step(message.model, m.Loaded)
 
     def _infer(self, message: m.Infer, received: int, started: int) -> None:

@@ -5,6 +5,6 @@
 
 from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
 from neuropod_worker.backends.loaded_model import LoadedModel, load_model
-from neuropod_worker.backends.platforms import check_platform
+from neuropod_worker.backends.platforms import check_platform, import_backend
 
-__all__ = ["Backend", "LoadOptions", "LoadedModel", "check_platform", "load_error", "load_model"]
+__all__ = ["Backend", "LoadOptions", "LoadedModel", "check_platform", "import_backend", "load_error", "load_model"]

@@ -5,7 +5,7 @@ from typing import Any, Optional, Sequence
 import numpy as np
 
 from neuropod_worker.backends.backend import Backend, LoadOptions
-from neuropod_worker.backends.platforms import load_backend
+from neuropod_worker.backends.platforms import import_backend
 from neuropod_worker.errors import SpecError
 from neuropod_worker.package.package import Package
 from neuropod_worker.problem.checks import Arrays, check_outputs, select_outputs
@@ -18,7 +18,7 @@ def load_model(package: Package, options: LoadOptions = LoadOptions()) -> "Loade
 
     Raises ``PackageError`` where the package is at fault, else ``LoadError``.
     """
-    return LoadedModel(package, options, load_backend(package, options))
+    return LoadedModel(package, options, import_backend(package)(package, options))
 
 
 class LoadedModel:

@@ -33,23 +33,30 @@ def check_platform(package: Package) -> None:
         raise PackageError(message.format(package.platform, supported, GROUP), package.path)
 
 
-def load_backend(package: Package, options: LoadOptions) -> Backend:
-    """Load the model. Raises ``PackageError`` where the package is at fault, else ``LoadError``."""
+def import_backend(package: Package) -> Loader:
+    """Import what loads models of the package's platform, and with it the framework.
+
+    Raises ``PackageError`` where the package is at fault, else ``LoadError``.
+    """
     check_platform(package)
     own = _OWN_MODULES.get(package.platform)
     if own is not None:
-        backend: Backend = importlib.import_module(own, __package__).load(package, options)
-        return backend
-    return _load_added(providers(sys.path)[package.platform], package, options)
+        loader: Loader = importlib.import_module(own, __package__).load
+        return loader
+    return _import_added(providers(sys.path)[package.platform])
 
 
-def _load_added(provider: Provider, package: Package, options: LoadOptions) -> Backend:
+def _import_added(provider: Provider) -> Loader:
     who = "{} {}, which adds the platform {!r},".format(provider.distribution, provider.version, provider.platform)
     module, _, function = provider.loader.partition(":")
     try:
         load: Any = getattr(importlib.import_module(module), function)
     except Exception as error:  # its code, or its framework's, may raise anything
         raise load_error("{} has no {} that can be imported".format(who, provider.loader), error) from error
+    return lambda package, options: _load_added(who, provider.loader, load, package, options)
+
+
+def _load_added(who: str, loader: str, load: Any, package: Package, options: LoadOptions) -> Backend:
     try:
         backend = load(package, options)
     except NeuropodError:
@@ -58,5 +65,5 @@ def _load_added(provider: Provider, package: Package, options: LoadOptions) -> B
         raise load_error("{} cannot load {}".format(who, package.path), error) from error
     if not isinstance(backend, Backend):
         message = "{} must return a neuropod_worker.backends.Backend from {}, but returned {}"
-        raise LoadError(message.format(who, provider.loader, type(backend).__name__))
+        raise LoadError(message.format(who, loader, type(backend).__name__))
     return backend

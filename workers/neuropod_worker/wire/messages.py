@@ -180,7 +180,7 @@ class Shutdown(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """The model answers from now on."""
+    """The model answers from now on. ``imported``: when its framework was there, between started and finished."""
 
     incarnation: int
     model: int
@@ -192,6 +192,7 @@ class Loaded(NamedTuple):
     started: int
     finished: int
     replied: int
+    imported: int
     platform_version: str
 
 
