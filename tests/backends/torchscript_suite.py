@@ -476,17 +476,18 @@ def test_the_models_own_error_propagates_raw(tmp_path):
 
 
 def test_what_torch_cannot_load_is_a_load_error_that_names_versions(tmp_path):
-    write_files(tmp_path, {"bad.pt": "no model", "bad.so": "no library"})
+    write_files(tmp_path, {"bad.so": "no library"})
     path = str(tmp_path / "p")
     create_torchscript_neuropod(
         path,
         "m",
         FLOATS,
         FLOATS,
-        module_path=str(tmp_path / "bad.pt"),
+        module=Plain(),
         custom_ops=[str(tmp_path / "bad.so")],
         package_as_zip=False,
     )
+    write_files(tmp_path / "p" / "0" / "data", {"model.pt": "no model"})
     with pytest.raises(LoadError, match=r"torch .* cannot load the custom op .*bad\.so"):
         load_model(read_package(path))
     with pytest.raises(LoadError, match=r"torch .* cannot load .*model\.pt") as caught:

@@ -23,6 +23,12 @@ def everything_under(folder):
     return sorted(str(path.relative_to(folder)) for path in Path(str(folder)).rglob("*"))
 
 
+def saved_module(path, member="archive/constants.pkl"):
+    """A file with the only thing that the packager looks for in what torch.jit.save wrote."""
+    with zipfile.ZipFile(str(path), "w") as archive:
+        archive.writestr(member, b"")
+
+
 def test_config_bytes_are_those_of_the_original(tmp_path):
     path = python_neuropod(
         tmp_path,
@@ -112,7 +118,8 @@ def test_zips_of_equal_packages_are_equal(tmp_path, zip_compression):
 
 
 def test_a_torchscript_package_from_a_file_holds_it_as_model_pt(tmp_path):
-    write_files(tmp_path, {"saved.pt": "bytes of a module", "ops/my_op.so": "library"})
+    write_files(tmp_path, {"ops/my_op.so": "library"})
+    saved_module(tmp_path / "saved.pt")
     path = str(tmp_path / "packaged")
     create_torchscript_neuropod(
         path,
@@ -125,7 +132,7 @@ def test_a_torchscript_package_from_a_file_holds_it_as_model_pt(tmp_path):
         package_as_zip=False,
     )
     package = open_package(path)
-    assert Path(package.file("data", "model.pt")).read_text() == "bytes of a module"
+    assert Path(package.file("data", "model.pt")).read_bytes() == (tmp_path / "saved.pt").read_bytes()
     assert package.platform == "torchscript"
     assert package.custom_ops == ("my_op.so",)
     assert [Path(op).read_text() for op in package.custom_op_paths()] == ["library"]
@@ -141,6 +148,32 @@ def test_a_module_is_saved_by_its_own_method(tmp_path):
         str(tmp_path / "p"), "m", FLOATS_IN, FLOATS_OUT, module=Module(), package_as_zip=False
     )
     assert (tmp_path / "p" / "0" / "data" / "model.pt").read_text() == "saved"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"module_path": "folder"}, "module_path must be a file, but .*folder is no regular file"),
+        ({"module_path": "nowhere.pt"}, "module_path must be a file, but .*nowhere.pt does not exist"),
+        ({"module_path": "text.pt"}, "module_path must be a file that torch.jit.save wrote, .* text.pt is none"),
+        (
+            {"module_path": "weights.pt"},
+            "module_path must be a file that torch.jit.save wrote, .* weights.pt is none",
+        ),
+        ({"module_path": 5}, "module_path must be a path, a str or a Path that is not empty, not 5"),
+        ({"module": 5}, "module cannot be saved; it must be a ScriptModule"),
+    ],
+)
+def test_a_wrong_source_of_a_torchscript_module_is_a_value_error_and_leaves_nothing(
+    tmp_path, monkeypatch, source, message
+):
+    monkeypatch.chdir(str(tmp_path))
+    write_files(tmp_path, {"text.pt": "no module", "folder/model.pt": ""})
+    saved_module(tmp_path / "weights.pt", member="archive/data.pkl")  # as torch.save writes
+    before = everything_under(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        create_torchscript_neuropod(str(tmp_path / "p"), "m", FLOATS_IN, FLOATS_OUT, **source)
+    assert everything_under(tmp_path) == before
 
 
 def test_exactly_one_source_of_a_torchscript_module_is_taken(tmp_path):
@@ -247,26 +280,42 @@ def test_strings_are_compared_exactly(tmp_path):
         ({"input_spec": [{"name": "x", "dtype": "float99", "shape": []}]}, "input 'x': dtype 'float99'"),
         ({"test_expected_out": {"y": np.float32([1])}}, "test_expected_out needs test_input_data"),
         ({"test_input_data": {"z": 1}}, "there is no input 'z'"),
-        ({"custom_ops": ["/nowhere/op.so"]}, "the custom op /nowhere/op.so does not exist"),
+        ({"input_spec": [{"name": "x", "dtype": "int8", "shape": {"n": 1}}]}, "must be a list of dimensions or None"),
+        ({"test_input_data": {"x": [1]}, "test_expected_out": {"z": [1]}}, "there is no output 'z'"),
+        ({"test_input_data": {"x": [1]}, "test_expected_out": {5: [1]}}, "must be a list of names, and 5 is none"),
+        ({"custom_ops": ["/nowhere/op.so"]}, "each of custom_ops must be a file, but /nowhere/op.so does not exist"),
         ({"custom_ops": "/path/op.so"}, "custom_ops must be a list, not '/path/op.so'"),
         ({"custom_ops": b"/path/op.so"}, "custom_ops must be a list, not b'/path/op.so'"),
         ({"custom_ops": 5}, "custom_ops must be a list, not 5"),
         ({"custom_ops": [b"/path/op.so"]}, "each of custom_ops must be a path"),
-        ({"custom_ops": ["/"]}, "the custom op / is no regular file"),
+        ({"custom_ops": ["/"]}, "each of custom_ops must be a file, but / is no regular file"),
         ({"data_paths": "/path"}, "data_paths must be a list, not '/path'"),
         ({"data_paths": ["/path"]}, "data_paths must be a list of dicts, not of '/path'"),
         ({"data_paths": [{"path": "/path"}]}, "an item of data_paths has no 'packaged_name'"),
-        ({"data_paths": [{"path": 5, "packaged_name": "x"}]}, "path must be a path, a str or a Path, not 5"),
+        (
+            {"data_paths": [{"path": 5, "packaged_name": "x"}]},
+            "path must be a path, a str or a Path that is not empty, not 5",
+        ),
         ({"code_path_spec": "/path"}, "code_path_spec must be a list"),
         ({"code_path_spec": [{"python_root": "/path"}]}, "an item of code_path_spec has no 'dirs_to_package'"),
         (
             {"code_path_spec": [{"python_root": "/path", "dirs_to_package": "model"}]},
             "dirs_to_package must be a list, not 'model'",
         ),
+        (
+            {"code_path_spec": [{"python_root": "/path", "dirs_to_package": [""]}]},
+            "each of dirs_to_package must be a path, a str or a Path that is not empty, not ''",
+        ),
+        (
+            {"code_path_spec": [{"python_root": "/path", "dirs_to_package": ["../out"]}]},
+            "'../out' leads out of the package",
+        ),
         ({"entrypoint": None}, "entrypoint must be a string that is not empty, not None"),
         ({"model_name": None}, "model_name must be a string that is not empty, not None"),
         ({"model_name": ""}, "model_name must be a string"),
         ({"neuropod_path": b"/tmp/x"}, "neuropod_path must be a path"),
+        ({"neuropod_path": ""}, "neuropod_path must be a path, a str or a Path that is not empty, not ''"),
+        ({"neuropod_path": "n" * 300}, "the package .*nnn cannot be written: File name too long"),
         ({"requirements": 5}, "requirements must be a list"),
         ({"requirements": [5]}, "each of requirements must be a string"),
         ({"test_input_data": 5}, "test data must be a dict of tensors by name, not 5"),
@@ -285,7 +334,7 @@ def test_a_wrong_argument_is_a_value_error_and_leaves_nothing(tmp_path, paramete
 @pytest.mark.parametrize("name", ["", ".", "./", "a/.."])
 def test_data_needs_a_name(tmp_path, name):
     write_files(tmp_path, {"file": ""})
-    with pytest.raises(PackageError, match="packaged_name must be the name of a file or folder"):
+    with pytest.raises(PackageError, match="packaged_name must be "):
         python_neuropod(
             tmp_path, {"main.py": DOUBLING}, data_paths=[{"path": str(tmp_path / "file"), "packaged_name": name}]
         )
@@ -342,6 +391,28 @@ def test_what_is_no_regular_file_is_refused(tmp_path):
             {"main.py": DOUBLING},
             data_paths=[{"path": str(tmp_path / "files"), "packaged_name": "files"}],
         )
+
+
+def test_two_custom_ops_of_one_name_are_a_value_error_that_names_both(tmp_path):
+    write_files(tmp_path, {"a/op.so": "one", "b/op.so": "another"})
+    ops = [str(tmp_path / name / "op.so") for name in "ab"]
+    with pytest.raises(
+        ValueError, match=r"custom_ops must have names of their own, .*a/op.so and .*b/op.so have not"
+    ):
+        python_neuropod(tmp_path, {"main.py": DOUBLING}, custom_ops=ops)
+    assert not (tmp_path / "packaged").exists()
+
+
+def test_all_of_a_python_root_may_be_packaged(tmp_path):
+    root = str(write_files(tmp_path / "root", {"main.py": DOUBLING, "sub/more.py": ""}))
+    code = [{"python_root": root, "dirs_to_package": ["."]}]
+    path = python_neuropod(tmp_path, {}, code_path_spec=code, entrypoint_package="main")
+    assert {"main.py", "sub/more.py", "__init__.py"} < set(everything_under(Path(path, "0", "code")))
+
+
+def test_no_range_is_written_as_any_version(tmp_path):
+    path = python_neuropod(tmp_path, {"main.py": DOUBLING}, platform_version_semver="")
+    assert json.loads(Path(path, "config.json").read_text())["platform_version_semver"] == "*"
 
 
 RANGES = ("*", "", "x", "1.4.x", "^1.4", "~1", ">=1.1 <1.5", ">= 1.1", "1.2 - 1.4", "1.x || 2.x", "v1.2.3-rc.1+cpu")

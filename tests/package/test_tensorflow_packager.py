@@ -35,6 +35,16 @@ def sources(tmp_path):
     return folder
 
 
+class Saving:
+    """What the packager knows of a GraphDef."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def SerializeToString(self):
+        return self.content
+
+
 def package(tmp_path, **parameters):
     path = tmp_path / "packaged"
     create_tensorflow_neuropod(str(path), "m", INPUTS, OUTPUTS, package_as_zip=False, **parameters)
@@ -50,6 +60,7 @@ def saved(sources, name):
 
 
 EXACTLY_ONE = "exactly one of frozen_graph_path, graph_def, saved_model_dir, trackable_obj must be given, not "
+NO_SAVED_MODEL = "saved_model_dir .*sources/{} is no SavedModel, which is a folder with a saved_model.pb: "
 WRONG = {
     "no source": (lambda s: {}, EXACTLY_ONE + "none"),
     "two sources": (
@@ -94,12 +105,40 @@ WRONG = {
         lambda s: dict(graph(s), init_op_names=["init", "table_init"]),
         "init_op_names names 'table_init', but the graph has no such node",
     ),
-    "no graph file": (lambda s: graph(s, "nowhere.pb"), "there is no file or folder .*nowhere.pb"),
+    "a mapping to no output": (
+        lambda s: graph(s, mapping=dict(MAPPING, out="out:first")),
+        "node_name_mapping must name nodes as scope/node or scope/node:0, not 'out:first'",
+    ),
+    "a GraphDef that is none": (
+        lambda s: {"graph_def": 5, "node_name_mapping": MAPPING},
+        "graph_def must be a GraphDef, but is of type int: ",
+    ),
+    "a GraphDef without bytes": (
+        lambda s: {"graph_def": Saving("text"), "node_name_mapping": MAPPING},
+        "graph_def must be a GraphDef, but is of type Saving$",
+    ),
+    "a graph file that is a folder": (
+        lambda s: graph(s, "empty"),
+        "frozen_graph_path must be a file, but .*empty is no regular file",
+    ),
+    "a path of a graph that is none": (
+        lambda s: {"frozen_graph_path": 5, "node_name_mapping": MAPPING},
+        "frozen_graph_path must be a path, a str or a Path that is not empty, not 5",
+    ),
+    "no graph file": (
+        lambda s: graph(s, "nowhere.pb"),
+        "frozen_graph_path must be a file, but .*nowhere.pb does not exist",
+    ),
     "no graph": (lambda s: graph(s, "no_graph.pb"), "frozen_graph_path is no frozen graph, a serialized GraphDef"),
     "half a graph": (lambda s: graph(s, "cut_off.pb"), "is no frozen graph, a serialized GraphDef"),
-    "no folder": (lambda s: saved(s, "nowhere"), "there is no file or folder .*nowhere"),
-    "an empty folder": (lambda s: saved(s, "empty"), "is no SavedModel: .*saved_model.pb"),
-    "a damaged SavedModel": (lambda s: saved(s, "damaged"), "is no serialized SavedModel"),
+    "no folder": (lambda s: saved(s, "nowhere"), NO_SAVED_MODEL.format("nowhere")),
+    "a SavedModel that is a file": (lambda s: saved(s, "graph.pb"), NO_SAVED_MODEL.format("graph.pb")),
+    "an empty folder": (lambda s: saved(s, "empty"), NO_SAVED_MODEL.format("empty")),
+    "a damaged SavedModel": (
+        lambda s: saved(s, "damaged"),
+        "saved_model_dir .*sources/damaged is no SavedModel: its saved_model.pb is damaged",
+    ),
+    "a path of a SavedModel that is none": (lambda s: {"saved_model_dir": 5}, "saved_model_dir must be a path"),
     "a signature without an input": (
         lambda s: saved(s, "lacks_y"),
         "input_spec has inputs that the model's signature lacks: y$",
@@ -114,7 +153,7 @@ WRONG = {
     ),
     "a signature of another name": (
         lambda s: saved(s, "another_key"),
-        r"has no signature 'serving_default' under the tag 'serve', only \['predict'\]",
+        r"another_key has no signature 'serving_default' under the tag 'serve', only \['predict'\]",
     ),
     "other tags": (lambda s: saved(s, "another_tag"), r"has no signature 'serving_default' .*, only \[\]"),
     "an object without TensorFlow": (
@@ -142,11 +181,7 @@ def test_a_graph_is_packaged_as_it_is_with_its_mapping(tmp_path, sources):
 
 
 def test_a_graph_def_is_serialized(tmp_path):
-    class GraphDef:
-        def SerializeToString(self):
-            return frozen_graph(*NODES)
-
-    made = package(tmp_path, graph_def=GraphDef(), node_name_mapping=MAPPING)
+    made = package(tmp_path, graph_def=Saving(frozen_graph(*NODES)), node_name_mapping=MAPPING)
     with open(made.file("data", "model.pb"), "rb") as file:
         assert file.read() == frozen_graph(*NODES)
 

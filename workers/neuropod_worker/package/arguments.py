@@ -32,8 +32,8 @@ def text(what: str, value: Any) -> str:
 def path_text(what: str, value: Any) -> str:
     """A path, ``str`` or ``os.PathLike``, as a string."""
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(path, str) or "\0" in path:
-        raise PackageError("{} must be a path, a str or a Path, not {!r}".format(what, value))
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise PackageError("{} must be a path, a str or a Path that is not empty, not {!r}".format(what, value))
     return path
 
 

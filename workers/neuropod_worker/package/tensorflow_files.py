@@ -31,30 +31,31 @@ class Signature(NamedTuple):
     outputs: FrozenSet[str]
 
 
-def graph_nodes(graph: bytes, path: str) -> FrozenSet[str]:
-    """The names of all nodes of a serialized ``GraphDef``; ``path`` is for the ``PackageError`` if it is none."""
+def graph_nodes(graph: bytes, what: str) -> FrozenSet[str]:
+    """The names of all nodes of a serialized ``GraphDef``; ``what`` is for the ``PackageError`` if it is none."""
     try:
         nodes = (value for field, value in _fields(graph) if field == _GRAPH_NODE)
         return frozenset(_text(_one(node, _NODE_NAME)) for node in nodes)
     except (ValueError, IndexError, KeyError, TypeError):
-        raise PackageError("{} is no frozen graph, a serialized GraphDef".format(path), path) from None
+        raise PackageError("{} is no frozen graph, a serialized GraphDef".format(what)) from None
 
 
-def saved_model_signature(directory: str) -> Signature:
-    """The serving signature of a SavedModel's directory. Raises ``PackageError`` where there is none."""
+def saved_model_signature(directory: str, what: str) -> Signature:
+    """The serving signature of a SavedModel's directory; ``what`` is for the ``PackageError`` where there is none."""
     path = os.path.join(directory, "saved_model.pb")
     try:
         with open(path, "rb") as file:
             content = file.read()
     except OSError as error:
-        raise PackageError("{} is no SavedModel: {}".format(directory, error), directory) from error
+        message = "{} is no SavedModel, which is a folder with a saved_model.pb: {}"
+        raise PackageError(message.format(what, error.strerror)) from error
     try:
         signatures = _signatures(content)
     except (ValueError, IndexError, KeyError, TypeError):
-        raise PackageError("{} is no serialized SavedModel".format(path), path) from None
+        raise PackageError("{} is no SavedModel: its saved_model.pb is damaged".format(what)) from None
     if SIGNATURE not in signatures:
-        message = "the SavedModel {} has no signature {!r} under the tag {!r}, only {}; export one by that name"
-        raise PackageError(message.format(directory, SIGNATURE, TAG, sorted(signatures)), directory)
+        message = "{} has no signature {!r} under the tag {!r}, only {}; export one by that name"
+        raise PackageError(message.format(what, SIGNATURE, TAG, sorted(signatures)))
     return signatures[SIGNATURE]
 
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from typing import Any, Callable, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.archive import write_archive
@@ -13,7 +13,7 @@ from neuropod_worker.package.manifest import write_manifest
 from neuropod_worker.package.package import Package
 from neuropod_worker.package.self_test import compare, run_with_this_interpreter
 from neuropod_worker.package.tensors_file import as_arrays, write_test_data
-from neuropod_worker.problem.checks import Arrays, check_inputs
+from neuropod_worker.problem.checks import Arrays, check_inputs, select_outputs
 from neuropod_worker.problem.parsing import Specs, parse_specs
 
 _ignored = shutil.ignore_patterns("*.pyc", "__pycache__")
@@ -64,7 +64,7 @@ def write_package(
         path=neuropod_path,
         name=text("model_name", model_name),
         platform=platform,
-        version_range=version_range("platform_version_semver", platform_version_semver),
+        version_range=version_range("platform_version_semver", platform_version_semver) or "*",
         inputs=inputs,
         outputs=parse_specs(output_spec, "output"),
         custom_ops=tuple(os.path.basename(path) for path in op_paths),
@@ -75,12 +75,16 @@ def write_package(
     test_inputs = as_arrays("input", {} if test_input_data is None else test_input_data, package.inputs)
     test_outputs = as_arrays("output", {} if test_expected_out is None else test_expected_out, package.outputs)
     check_inputs(inputs, test_inputs)
+    select_outputs(package.outputs, test_outputs)
 
     _refuse_existing(neuropod_path)
     parent = os.path.dirname(neuropod_path)
     if not os.path.isdir(parent):
         raise PackageError("there is no folder {} to put the package into".format(parent), parent)
-    staging = tempfile.mkdtemp(prefix=".{}.".format(os.path.basename(neuropod_path)), dir=parent)
+    try:
+        staging = tempfile.mkdtemp(prefix=".{}.".format(os.path.basename(neuropod_path)), dir=parent)
+    except OSError as error:
+        raise _not_written(neuropod_path, error) from error
     try:
         staged = os.path.join(staging, "package")
         os.makedirs(os.path.join(staged, "0", "data"))
@@ -102,8 +106,23 @@ def write_package(
             staged += ".zip"
         _refuse_existing(neuropod_path)
         os.rename(staged, neuropod_path)
+    except OSError as error:  # a full disk, above all
+        raise _not_written(neuropod_path, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _not_written(path: str, error: OSError) -> PackageError:
+    return PackageError("the package {} cannot be written: {}".format(path, error.strerror or error), path)
+
+
+def file_to_package(what: str, value: Any) -> str:
+    """The path of a regular file that a user names in the argument ``what``."""
+    path = path_text(what, value)
+    if not os.path.isfile(path):
+        problem = "is no regular file" if os.path.lexists(path) else "does not exist"
+        raise PackageError("{} must be a file, but {} {}".format(what, path, problem), path)
+    return path
 
 
 def copy_into(source: str, target: str) -> None:
@@ -160,9 +179,11 @@ def _refuse_existing(path: str) -> None:
 
 
 def _op_paths(custom_ops: Any) -> Tuple[str, ...]:
-    paths = tuple(path_text("each of custom_ops", path) for path in listed("custom_ops", custom_ops))
+    paths = tuple(file_to_package("each of custom_ops", path) for path in listed("custom_ops", custom_ops))
+    by_name: Dict[str, str] = {}
     for path in paths:
-        if not os.path.isfile(path):
-            problem = "is no regular file" if os.path.lexists(path) else "does not exist"
-            raise PackageError("the custom op {} {}".format(path, problem), path)
+        first = by_name.setdefault(os.path.basename(path), path)
+        if first is not path:
+            message = "custom_ops must have names of their own, as all lie in one folder, but {} and {} have not"
+            raise PackageError(message.format(first, path), path)
     return paths

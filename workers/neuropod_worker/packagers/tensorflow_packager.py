@@ -3,14 +3,17 @@
 import importlib
 import json
 import os
+import re
 import warnings
 from typing import Any, Dict, Mapping, Optional, Sequence
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.arguments import listed, path_text, text
 from neuropod_worker.package.tensorflow_files import GRAPH, SAVED_MODEL, graph_nodes, saved_model_signature
-from neuropod_worker.package.writer import copy_into, write_package
+from neuropod_worker.package.writer import copy_into, file_to_package, write_package
 from neuropod_worker.problem.parsing import Specs, parse_specs
+
+_NODE = re.compile(r"[^:]+(:[0-9]+)?$")
 
 
 def create_tensorflow_neuropod(
@@ -56,20 +59,19 @@ def create_tensorflow_neuropod(
     def write_model(folder: str) -> None:
         data = os.path.join(folder, "data")
         if mapping is not None:
-            path = os.path.join(data, GRAPH)
-            if graph_def is not None:
-                with open(path, "wb") as file:
-                    file.write(graph_def.SerializeToString())
-            else:
-                copy_into(path_text("frozen_graph_path", frozen_graph_path), path)
-            _check_graph(path, mapping, init_ops, given[0])
+            graph = _serialized(graph_def) if graph_def is not None else _content(frozen_graph_path)
+            _check_graph(graph, mapping, init_ops, given[0])
+            with open(os.path.join(data, GRAPH), "wb") as file:
+                file.write(graph)
         else:
             path = os.path.join(data, SAVED_MODEL)
             if trackable_obj is not None:
                 _save(trackable_obj, path)
+                _check_signature(path, "trackable_obj", inputs, outputs)
             else:
-                copy_into(path_text("saved_model_dir", saved_model_dir), path)
-            _check_signature(path, inputs, outputs)
+                source = path_text("saved_model_dir", saved_model_dir)
+                _check_signature(source, "saved_model_dir {}".format(source), inputs, outputs)
+                copy_into(source, path)
         with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
             json.dump({"node_name_mapping": mapping or {}, "init_op_names": init_ops}, file, sort_keys=True)
 
@@ -83,7 +85,33 @@ def _mapping(given: Optional[Mapping[str, str]], source: str, names: Sequence[st
     if missing:
         message = "node_name_mapping must have every input and output, and lacks {}"
         raise PackageError(message.format(", ".join(map(repr, missing))))
-    return {text("a name in node_name_mapping", name): text("a node", node) for name, node in given.items()}
+    mapping = {text("a name in node_name_mapping", name): text("a node", node) for name, node in given.items()}
+    for node in mapping.values():
+        if not _NODE.match(node):
+            raise PackageError(
+                "node_name_mapping must name nodes as scope/node or scope/node:0, not {!r}".format(node)
+            )
+    return mapping
+
+
+def _serialized(graph_def: Any) -> bytes:
+    try:
+        graph = graph_def.SerializeToString()
+    except Exception as error:  # of whatever was given in its place
+        message = "graph_def must be a GraphDef, but is of type {}: {}"
+        raise PackageError(message.format(type(graph_def).__name__, error)) from error
+    if not isinstance(graph, bytes):
+        raise PackageError("graph_def must be a GraphDef, but is of type {}".format(type(graph_def).__name__))
+    return graph
+
+
+def _content(frozen_graph_path: Any) -> bytes:
+    path = file_to_package("frozen_graph_path", frozen_graph_path)
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise PackageError("frozen_graph_path cannot be read: {}".format(error), path) from error
 
 
 def _save(trackable_obj: Any, path: str) -> None:
@@ -94,17 +122,16 @@ def _save(trackable_obj: Any, path: str) -> None:
         raise PackageError("trackable_obj cannot be saved as a SavedModel: {}".format(error)) from error
 
 
-def _check_graph(path: str, mapping: Mapping[str, str], init_ops: Sequence[str], source: str) -> None:
-    with open(path, "rb") as file:
-        nodes = graph_nodes(file.read(), source)
+def _check_graph(graph: bytes, mapping: Mapping[str, str], init_ops: Sequence[str], source: str) -> None:
+    nodes = graph_nodes(graph, source)
     for what, named in (("node_name_mapping", mapping.values()), ("init_op_names", init_ops)):
         unknown = [node for node in named if node.partition(":")[0] not in nodes]
         if unknown:
             raise PackageError("{} names {!r}, but the graph has no such node".format(what, unknown[0]))
 
 
-def _check_signature(path: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    signature = saved_model_signature(path)
+def _check_signature(path: str, what: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    signature = saved_model_signature(path, what)
     problems = (
         ("input_spec lacks inputs of the model's signature", signature.inputs.difference(inputs)),
         ("input_spec has inputs that the model's signature lacks", set(inputs).difference(signature.inputs)),

@@ -1,11 +1,12 @@
 """TorchScript modules as packages of platform ``torchscript``."""
 
 import os
-from typing import Any, Optional
+import zipfile
+from contextlib import suppress
+from typing import Any, List, Optional
 
 from neuropod_worker.errors import PackageError
-from neuropod_worker.package.arguments import path_text
-from neuropod_worker.package.writer import copy_into, write_package
+from neuropod_worker.package.writer import copy_into, file_to_package, write_package
 from neuropod_worker.problem.parsing import Specs
 
 
@@ -24,13 +25,25 @@ def create_torchscript_neuropod(
 
     def write_model(folder: str) -> None:
         target = os.path.join(folder, "data", "model.pt")
-        if module is not None:
-            try:
-                module.save(target)
-            except Exception as error:  # torch raises whatever it likes for modules that it cannot save
-                message = "module cannot be saved; it must be a ScriptModule, of torch.jit.script or trace: {}"
-                raise PackageError(message.format(error)) from error
-        else:
-            copy_into(path_text("module_path", module_path), target)
+        if module is None:
+            copy_into(_saved_module(module_path), target)
+            return
+        try:
+            module.save(target)
+        except Exception as error:  # torch raises whatever it likes for modules that it cannot save
+            message = "module cannot be saved; it must be a ScriptModule, of torch.jit.script or trace: {}"
+            raise PackageError(message.format(error)) from error
 
     write_package(neuropod_path, model_name, "torchscript", write_model, input_spec, output_spec, **common)
+
+
+def _saved_module(module_path: Any) -> str:
+    path = file_to_package("module_path", module_path)
+    names: List[str] = []
+    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    # What torch.save writes is an archive, too, but without these.
+    if not any(name.endswith(("/constants.pkl", "/model.json")) for name in names):
+        message = "module_path must be a file that torch.jit.save wrote, of a ScriptModule, and {} is none"
+        raise PackageError(message.format(path), path)
+    return path

@@ -45,7 +45,7 @@ def _parse_spec(item: Any, role: str) -> TensorSpec:
 def _parse_shape(shape: Any) -> Optional[Tuple[Dimension, ...]]:
     if shape is None:
         return None
-    if isinstance(shape, (str, bytes)) or not isinstance(shape, Iterable):
+    if isinstance(shape, (str, bytes, Mapping)) or not isinstance(shape, Iterable):
         raise ValueError("the shape must be a list of dimensions or None, not {!r}".format(shape))
     return tuple(_parse_dimension(dimension) for dimension in shape)
 
