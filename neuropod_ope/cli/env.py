@@ -17,6 +17,7 @@ from neuropod_ope.environment.registry import Registry
 from neuropod_ope.environment.store import Store, StoredEnvironment
 from neuropod_ope.platforms import check_platform_somewhere
 from neuropod_worker.errors import NeuropodError
+from neuropod_worker.package.fingerprint import sweep_hashes
 from neuropod_worker.package.reader import open_package
 
 
@@ -161,6 +162,7 @@ def _prune(arguments: argparse.Namespace) -> int:
         done = "removed" if store.remove(one.name) else "kept, it is in use:"
         print(f"{done} {one.name[:_SHOWN_NAME_CHARS]}  {made_of}")
     swept = store.sweep()
+    sweep_hashes(str(store.root))
     if swept:
         print(f"removed {swept} abandoned build(s)")
     if arguments.all:

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from sample_packages import DOUBLING, python_neuropod, write_files
 
 from neuropod_worker.errors import PackageError, SpecError
 from neuropod_worker.package import open_package
+from neuropod_worker.package.fingerprint import sweep_hashes
 from neuropod_worker.problem.specs import TensorSpec
 
 CONFIG = {
@@ -21,6 +23,7 @@ CONFIG = {
     "input_spec": [{"name": "x", "dtype": "float32", "shape": [None, "n"]}],
     "output_spec": [],
 }
+LARGE = 2 << 20
 
 
 def old_package(tmp_path, **changes):
@@ -238,19 +241,55 @@ def test_several_processes_extract_the_same_zip_at_once(tmp_path):
     assert len(os.listdir(places.pop().decode().strip() + "/0/data")) == 50
 
 
-def test_the_hash_of_a_large_zip_is_remembered_until_the_file_changes(tmp_path):
-    cache = str(tmp_path / "cache")
-    path = zipped(tmp_path / "a.zip", [("config.json", json.dumps(CONFIG)), ("0/data/big", b"x" * (2 << 20))])
-    os.utime(path, (1000, 1000))  # a file that changed just now is not remembered
-    where = open_package(path, cache).path
+def large_zip(path, byte):
+    """With a large file of that byte, last modified long ago: what changed just now is not remembered."""
+    zipped(path, [("config.json", json.dumps(CONFIG)), ("0/data/blob", byte * LARGE)])
+    os.utime(path, (1000, 1000))
+    return str(path)
+
+
+def read_so_far():
+    """Bytes that this process has read."""
+    return int(re.search(r"rchar: (\d+)", Path("/proc/self/io").read_text()).group(1))
+
+
+def test_a_large_package_that_was_opened_before_is_not_read_again(tmp_path):
+    path, cache = large_zip(tmp_path / "large.zip", b"x"), str(tmp_path / "cache")
+    before = read_so_far()
+    first = open_package(path, cache)
+    assert read_so_far() - before > LARGE
+    before = read_so_far()
+    assert open_package(path, cache) == first
+    assert read_so_far() - before < LARGE / 10
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_other_content_of_the_same_name_size_and_time_is_noticed(tmp_path, replaced):
+    path, cache = large_zip(tmp_path / "large.zip", b"x"), str(tmp_path / "cache")
+    first, size = open_package(path, cache), os.path.getsize(path)
+    other = large_zip(tmp_path / "other.zip", b"y")
+    if replaced:
+        os.replace(other, path)
+    else:
+        with open(path, "r+b") as file:
+            file.write(Path(other).read_bytes())
+        os.utime(path, (1000, 1000))
+    assert os.path.getsize(path) == size
+    assert Path(open_package(path, cache).file("data", "blob")).read_bytes() == b"y" * LARGE
+    assert Path(first.file("data", "blob")).read_bytes() == b"x" * LARGE
+
+
+def test_hashes_of_files_that_are_gone_are_swept_and_others_kept(tmp_path):
+    path, cache = large_zip(tmp_path / "large.zip", b"x"), str(tmp_path / "cache")
+    open_package(path, cache)
     (memo,) = (tmp_path / "cache" / "hashes").iterdir()
-    fake = json.loads(memo.read_text())
-    fake["sha256"] = "remembered"
-    memo.write_text(json.dumps(fake))
-    os.rename(where, str(tmp_path / "cache" / "packages" / "remembered"))
-    assert os.path.basename(open_package(path, cache).path) == "remembered"
-    os.utime(path, (2000, 2000))
-    assert open_package(path, cache).path == where
+    (memo.parent / "staged").touch()  # by a process that was killed
+    sweep_hashes(cache)
+    assert list(memo.parent.iterdir()) == [memo]
+    os.unlink(path)
+    sweep_hashes(cache)
+    assert list(memo.parent.iterdir()) == []
+    sweep_hashes(str(tmp_path / "no cache"))
 
 
 def test_a_manifest_finds_changed_and_missing_files(tmp_path):
