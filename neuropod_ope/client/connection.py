@@ -86,6 +86,7 @@ class Connection:
         # Whether it has answered a call or was ended for its caller's sake, so that its death is not held against it.
         self.blameless = False
         self.on_death: list[Callable[[Connection], None]] = []  # called once, in the supervisor's thread
+        self._loop = loop
         self._death: Death | None = None
         self._receiver: ReceiverRole | None = None
         link = connect(launch, self.incarnation, model, loop, logger, self._on_death, deadline, started)
@@ -452,6 +453,11 @@ class Connection:
         if self._receiver is not None:
             self._reply_bell.ring()  # whoever receives wakes up and settles; if nobody does, we do
             self._receiver.poke()
+        # In the next round of the loop, which begins by letting go of the GIL: a replacement takes it for
+        # milliseconds, and callers want to hear of the death first.
+        self._loop.post(self._tell_listeners)
+
+    def _tell_listeners(self) -> None:
         listeners, self.on_death = self.on_death, []  # a cycle less
         for listener in listeners:
             listener(self)

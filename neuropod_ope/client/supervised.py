@@ -29,6 +29,7 @@ from neuropod_ope.supervisor.states import MODEL, after
 from neuropod_worker.shm.waiting import WAIT_SLICE_S
 
 _ATTEMPT_ENDS_S = 5.0  # for a thread whose worker was just killed
+_TAKEN_OVER_S = 0.02  # for callers to go on with a spare worker before the start of the next one takes the GIL
 
 
 class Loading(NamedTuple):
@@ -273,7 +274,7 @@ class SupervisedModel:
                 self._spares.remove(heir)
                 self._endings.append(ending)
                 self._serve(heir, "take over", self._death_of(connection))
-                self._keep_spares()
+                self._loop.call_later(_TAKEN_OVER_S, self._keep_spares)
 
     def _replace(self, ending: Ending, cause: NeuropodError) -> None:
         """There is no worker any more."""

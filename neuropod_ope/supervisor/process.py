@@ -201,6 +201,15 @@ class WorkerProcess:
         lines = tuple(self._stderr)
         memory = self._out_of_memory(returncode)
         self.death = Death(self.pid, returncode, lines[-_TOLD_LINES:], because, *memory, stacks_in(lines))
+        on_death, self._on_death = self._on_death, lambda death: None  # a cycle less
+        try:
+            on_death(self.death)  # callers wait for this, and for nothing below
+        finally:
+            self._close_descriptors()
+            self._loop.processes.discard(self)
+            self._ended.set()
+
+    def _close_descriptors(self) -> None:
         for fd in (*self._descriptors, self.socket.fileno()):
             self._loop.unwatch(fd)
         descriptors, self._descriptors = self._descriptors, []
@@ -210,12 +219,6 @@ class WorkerProcess:
             self._over = True
             if not self._handshaking:
                 self.socket.close()
-        on_death, self._on_death = self._on_death, lambda death: None  # a cycle less
-        try:
-            on_death(self.death)
-        finally:
-            self._loop.processes.discard(self)
-            self._ended.set()
 
     def _out_of_memory(self, returncode: int | None) -> tuple[bool | None, int | None]:
         """Whether the kernel killed it for that, and the limit. Its group outlives it: we are in there, too."""
@@ -223,7 +226,8 @@ class WorkerProcess:
             return False, None
         if self._memory is None or self._memory_kills is None:
             return None, None
-        return (self._memory.kills() or 0) > self._memory_kills, self._memory.limit()
+        killed = (self._memory.kills() or 0) > self._memory_kills
+        return killed, self._memory.limit() if killed else None
 
     # ---- from any thread
 
