@@ -1,10 +1,12 @@
 """What a handle, its workers and its events say of how long the start took."""
 
+import functools
 import logging
 import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +126,23 @@ def test_events_and_their_records_tell_it(load_out_of_process, caplog):
     (loaded,) = [event for event in told if event.event == "loaded"]
     assert loaded.startup.boot > 0
     assert "started in boot " in caplog.text
+
+
+MEETING = """
+import os, time
+open({own!r}, "w").close()
+until = time.monotonic() + 60  # a load that waits for the other one to end fails here
+while not os.path.exists({other!r}):
+    assert time.monotonic() < until, "nobody else is importing"
+    time.sleep(0.001)
+"""
+
+
+def test_models_that_several_threads_load_are_imported_at_the_same_time(load_in_workers, tmp_path):
+    places = [str(tmp_path / "first here"), str(tmp_path / "second here")]
+    codes = [MEETING.format(own=own, other=other) + DOUBLING for own, other in (places, places[::-1])]
+    paths = [load_in_workers.package(code, *DOUBLES[1:]) for code in codes]
+    load = functools.partial(load_in_workers.runtime.load, out_of_process=True)
+    with ThreadPoolExecutor(len(paths)) as threads:
+        models = list(threads.map(load, paths))
+    assert [model.infer({"x": [1]})["y"].tolist() for model in models] == [[2], [2]]
