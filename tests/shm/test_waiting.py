@@ -7,7 +7,7 @@ from neuropod_worker.shm import control
 from neuropod_worker.shm.doorbell import PipeDoorbell, SemaphoreDoorbell
 from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.shm.quota import cpu_quota
-from neuropod_worker.shm.waiting import WAITS, PolledWait, RungWait, make_wait
+from neuropod_worker.shm.waiting import WAITS, Patience, PolledWait, RungWait, make_wait
 
 KINDS = [(True, kind) for kind in WAITS] + [(False, "adaptive"), (False, "block")]
 
@@ -84,6 +84,62 @@ def test_a_message_that_came_before_is_not_slept_through(sides):
 def test_the_wait_follows_the_mailbox(sides):
     requests, _ = sides
     assert type(requests.wait) is (PolledWait if requests.polled else RungWait)
+
+
+def patience_after(*waits):
+    patience = Patience(longest_s=1e-3)
+    for seconds in waits:
+        patience.lasted(seconds)
+    return patience
+
+
+def test_a_wait_is_tried_for_longer_than_the_recent_ones_lasted():
+    for seconds in (0.0, 20e-6, 140e-6, 950e-6):
+        assert seconds < patience_after(*[seconds] * 20).seconds() < 2 * seconds + 100e-6
+
+
+def test_waits_that_last_long_sleep_at_once():
+    assert patience_after(*[1 / 30] * 20).seconds() == 0.0
+
+
+def test_one_long_pause_among_short_waits_changes_nothing_and_a_few_do():
+    assert patience_after(*[20e-6] * 20, 60.0).seconds()
+    assert not patience_after(*[20e-6] * 20, 60.0, 60.0, 60.0).seconds()
+
+
+def test_a_model_that_became_fast_is_soon_tried_for_again():
+    assert patience_after(*[60.0] * 100, *[20e-6] * 3).seconds()
+
+
+def test_tries_that_lead_to_nothing_become_rare_until_one_succeeds():
+    patience = patience_after(20e-6)
+    tried = []
+    for number in range(1000):
+        if patience.seconds():
+            tried.append(number)
+            patience.failed()
+    assert tried[:4] == [0, 2, 6, 14]
+    assert max(b - a for a, b in zip(tried, tried[1:])) == 64
+    while not patience.seconds():
+        pass
+    patience.succeeded()
+    assert patience.seconds()
+
+
+def test_the_wait_learns_how_long_its_messages_take(sides):
+    requests, _ = sides
+    if not requests.polled or requests.kind != "adaptive":
+        pytest.skip("only this one learns")
+    patience = requests.wait._patience
+    before = patience.seconds()
+    for number in range(10):  # each of them asleep for milliseconds
+        requests.wait.catch()
+        requests.wait.sleep(0.005)
+        requests.say(0, 0, number, 0, 0, 0)
+        requests.wait.sleep(30)
+        requests.mailbox.take()
+    assert before
+    assert not patience.seconds()
 
 
 def quota_in(tmp_path, membership, **files):

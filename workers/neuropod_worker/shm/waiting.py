@@ -1,26 +1,29 @@
 """The wait for a message: hard tries, then tries with ``sched_yield`` between them, then sleep until a ring.
 
-Measured round trips (2-core machine): sleeping at once costs 35-60 us across cores, hard tries alone ruin the case
-of both sides on one core. A few hard tries, then some with a yield, serve both. Where other processes want the core,
-though, and where the peer does and a yield does not let it run (150-300 us a call on a busy machine), a sleeper is
-served sooner (27 us). So yielding that led to nothing is left out for a while.
+Whoever sleeps is woken by the kernel, on a machine whose core went idle 25-75 us later. Whoever tries has the message
+at once, and costs a core meanwhile; and where the peer or other processes want this very core, a sleeper is served
+sooner (27 us a round trip on one core against 150-300). So how long to try is learned from the waits so far.
 
 A try is a look at the slot's number (40 ns) that keeps the GIL: letting it go invites every busy Python thread in and
 costs milliseconds.
 """
 
 import time
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from neuropod_worker.shm.control import Mailbox
 from neuropod_worker.shm.libc import keeping_gil
 from neuropod_worker.shm.quota import cpu_quota
 
 _HARD_TRIES = 25
-_YIELDING_S = 100e-6
+_TRIES_PER_YIELD = 8
 _CONTESTED_YIELD_S = 10e-6  # a yield to nobody takes 0.5 us
-_MOST_FAILURES = 4  # then 15 of 16 waits sleep at once
-_FEWEST_CPUS = 1.5  # under a quota below this, what tries burn is missing when there is work
+_LONGEST_S = 1e-3  # polled for at most, as expected: a thousand calls a second
+_LONGEST_BY_QUOTA_S = 50e-6  # where tries are paid for: what sleeping and being woken costs of processor time
+_FEWEST_CPUS = 1.5  # a quota below this is scarce
+_SLACK_S = 50e-6
+_WEIGHT = 0.25  # of the latest wait in what is expected
+_MOST_FAILURES = 6  # then 63 of 64 waits sleep at once
 WAIT_SLICE_S = 0.5  # a blocked client looks around at least this often
 IDLE_SLICE_S = 5.0  # and an idle worker: for no more than a ring that went astray
 
@@ -30,10 +33,47 @@ _clock = time.monotonic
 _sched_yield = keeping_gil["sched_yield"]
 
 
+class Patience:
+    """How long to try before sleeping, learned from the waits so far. No clock of its own.
+
+    A wait is expected to last as long as the recent ones did, on average. If that is at most ``longest_s``, it is
+    tried for half as long again and a little; otherwise it sleeps at once. Trying that led to nothing is left out
+    of the next wait, then of the next 3, 7, ... while it goes on to fail.
+    """
+
+    def __init__(self, longest_s: float) -> None:
+        self._longest_s = longest_s
+        self._expected_s = 0.0
+        self._failures = 0  # how often in a row trying has led to nothing
+        self._skip = 0
+
+    def seconds(self) -> float:
+        """How long to try in the wait that begins."""
+        if self._expected_s > self._longest_s:
+            return 0.0
+        if self._skip:
+            self._skip -= 1
+            return 0.0
+        return 1.5 * self._expected_s + _SLACK_S
+
+    def failed(self) -> None:
+        """The tries led to nothing."""
+        self._failures = min(self._failures + 1, _MOST_FAILURES)
+        self._skip = 2**self._failures - 1
+
+    def succeeded(self) -> None:
+        """They led to a message."""
+        self._failures = 0
+
+    def lasted(self, seconds: float) -> None:
+        """The wait is over. A long one counts as twice the longest that is tried for: a pause is soon forgotten."""
+        self._expected_s += _WEIGHT * (min(seconds, 2 * self._longest_s) - self._expected_s)
+
+
 class PolledWait:
     """A reader that looks at its mailbox by itself, and is rung only while it sleeps.
 
-    ``kind``: "adaptive" tries while that has been worth it lately, "block" never, "spin" without end.
+    ``kind``: "adaptive" tries while that is worth it, "block" never, "spin" without end.
     """
 
     def __init__(self, mailbox: Mailbox, bell: Any, kind: str) -> None:
@@ -42,31 +82,40 @@ class PolledWait:
         self._spins = kind == "spin"
         self._hard_tries = 0 if kind == "block" else _HARD_TRIES
         quota = cpu_quota()
-        yields = kind != "block" and (quota is None or quota >= _FEWEST_CPUS)
-        self._yielding_s = _YIELDING_S if yields else 0.0
-        self._failures = 0  # how often in a row yielding has led to nothing
-        self._skip = 0  # how often to sleep without it
+        scarce = quota is not None and quota < _FEWEST_CPUS
+        self._patience = None if kind == "block" else Patience(_LONGEST_BY_QUOTA_S if scarce else _LONGEST_S)
+        self._since: Optional[float] = None  # when the wait began; it may have several sleeps
 
     def catch(self) -> bool:
         """True if a message has arrived or does so during the tries."""
         words, at, number = self._mailbox.looked_at()
         for _ in range(self._hard_tries):
             if words[at] == number:
+                self._since = None
                 return True
-        if self._skip:
-            self._skip -= 1
+        patience = self._patience
+        if patience is None:
             return False
         now = _clock()
-        until = now + self._yielding_s
+        if self._since is None:
+            self._since = now
+        until = now + patience.seconds()
+        if until == now:
+            return False
         while now < until:
             _sched_yield()
             before, now = now, _clock()
-            if words[at] == number:
-                if now - before < _CONTESTED_YIELD_S:
-                    self._failures = 0
-                return True
-        self._failures = min(self._failures + 1, _MOST_FAILURES)
-        self._skip = 2**self._failures - 1
+            contested = now - before > _CONTESTED_YIELD_S
+            for _ in range(_TRIES_PER_YIELD):
+                if words[at] == number:
+                    if not contested:
+                        patience.succeeded()
+                    patience.lasted(now - self._since)
+                    self._since = None
+                    return True
+            if contested:
+                break
+        patience.failed()
         return False
 
     def sleep(self, seconds: float) -> None:
@@ -76,10 +125,13 @@ class PolledWait:
             until = _clock() + seconds
             while not mailbox.arrived and _clock() < until:
                 _sched_yield()
-            return
-        if mailbox.fall_asleep():
-            self._bell.wait(max(seconds, 0.0))
-        mailbox.wake_up()
+        else:
+            if mailbox.fall_asleep():
+                self._bell.wait(max(seconds, 0.0))
+            mailbox.wake_up()
+        if self._patience is not None and self._since is not None and mailbox.arrived:
+            self._patience.lasted(_clock() - self._since)
+            self._since = None
 
 
 class RungWait:
