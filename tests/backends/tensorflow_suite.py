@@ -106,7 +106,11 @@ def test_strings_that_are_no_text_are_a_spec_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "dtype", ["float16", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "bool"]
+    "dtype",
+    [
+        *("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("bool", "complex64", "complex128"),
+    ],
 )
 def test_every_dtype_comes_back_as_it_went(tmp_path, dtype):
     def same():
@@ -114,9 +118,10 @@ def test_every_dtype_comes_back_as_it_went(tmp_path, dtype):
 
     model = load(tmp_path, same, {"x": "x", "out": "out"}, specs(dtype, "x"), specs(dtype, "out"))
     numbers = np.array([0, 1, 100], dtype)
-    for x in (numbers, numbers[::-1], numbers.reshape(3, 1)):
+    layouts = numbers, numbers[::-1], numbers.reshape(3, 1), numbers[:0], numbers[1].reshape(())
+    for x in (*layouts, numbers.astype(numbers.dtype.newbyteorder())):
         output = model.infer({"x": x})["out"]
-        assert output.dtype == x.dtype
+        assert output.dtype == numbers.dtype
         np.testing.assert_array_equal(output, x)
 
 
@@ -160,14 +165,50 @@ def test_init_ops_run_once(tmp_path):
 
 
 def test_init_ops_of_old_packages_are_an_empty_dict(tmp_path):
-    path = package(tmp_path, graph_def=graph_def(adding), node_name_mapping=ADDING).file("config.json")
-    with open(path) as file:
-        config = json.load(file)
-    assert config == {"node_name_mapping": ADDING, "init_op_names": []}
-    with open(path, "w") as file:
-        json.dump(dict(config, init_op_names={}), file)
-    model = load_model(read_package(str(tmp_path / "packaged")))
+    made = package(tmp_path, graph_def=graph_def(adding), node_name_mapping=ADDING)
+    with open(made.file("config.json")) as file:
+        assert json.load(file) == {"node_name_mapping": ADDING, "init_op_names": []}
+    model = load_model(rewritten(made, init_op_names={}))
     np.testing.assert_array_equal(model.infer({"x": X, "y": X})["out"], X * 2)
+
+
+def rewritten(made, **changes):
+    """The package after its ``0/config.json`` was changed."""
+    with open(made.file("config.json")) as file:
+        config = json.load(file)
+    with open(made.file("config.json"), "w") as file:
+        json.dump(dict(config, **changes), file)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"node_name_mapping": ["x"]}, r"0/config\.json 'node_name_mapping' must be a dict of nodes by name"),
+        ({"init_op_names": 5}, r"0/config\.json 'init_op_names' must be a list of names of ops, not 5"),
+        ({"node_name_mapping": {"x": "some/in_x"}}, "has no tensor for 'y' of the spec; its mapping .* names x$"),
+        ({"node_name_mapping": dict(ADDING, out="nowhere")}, "no tensor nowhere:0, which node_name_mapping names"),
+        ({"node_name_mapping": dict(ADDING, out="some/out:1")}, "no tensor some/out:1, which node_name_mapping"),
+        ({"node_name_mapping": dict(ADDING, out="some/out:x")}, "no tensor some/out:x, which node_name_mapping"),
+        ({"init_op_names": ["nowhere"]}, "the graph lacks an op of init_op_names: .*nowhere"),
+    ],
+)
+def test_wrong_names_in_a_package_are_a_package_error(tmp_path, changes, message):
+    made = package(tmp_path, graph_def=graph_def(adding), node_name_mapping=ADDING)
+    with pytest.raises(PackageError, match=message):
+        load_model(rewritten(made, **changes))
+
+
+def test_names_may_be_those_of_further_outputs_of_a_node(tmp_path):
+    def split():
+        v1.split(v1.placeholder(tf.float32, (3, 2), name="x"), 3, name="parts")
+
+    mapping = {"x": "x", "a": "parts:1", "b": "parts:2", "first": "parts"}
+    model = load(tmp_path, split, mapping, FLOATS[:1], specs("float32", "a", "b", "first"))
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    for _ in range(2):
+        outputs = model.infer({"x": x})
+        assert [outputs[name].tolist() for name in ("first", "a", "b")] == [[[0, 1]], [[2, 3]], [[4, 5]]]
 
 
 def test_the_callers_arrays_stay_as_they_are(tmp_path):
@@ -231,6 +272,7 @@ def saved_model(path, key="serving_default"):
     with v1.Graph().as_default(), v1.Session() as session:
         x, y = (v1.placeholder(tf.float32, name="given_" + name) for name in "xy")
         offset = v1.get_variable("offset", initializer=v1.constant(100.0))
+        v1.group(v1.assign_add(offset, 1.0), name="more")
         out = v1.identity(x + y + offset, name="internal")
         session.run(v1.global_variables_initializer())
         builder = v1.saved_model.builder.SavedModelBuilder(path)
@@ -246,6 +288,14 @@ def test_a_saved_model_runs_by_the_names_of_its_signature(tmp_path):
     path = saved_model(str(tmp_path / "saved"))
     model = load_model(package(tmp_path, saved_model_dir=path, test_input_data={"x": X, "y": X}))
     np.testing.assert_array_equal(model.infer({"x": X, "y": X})["out"], X * 2 + 100)
+
+
+def test_init_ops_run_once_with_a_saved_model_too(tmp_path):
+    path = saved_model(str(tmp_path / "saved"))
+    made = package(tmp_path, saved_model_dir=path, init_op_names=["more"])
+    model = load_model(made)
+    for _ in range(2):
+        np.testing.assert_array_equal(model.infer({"x": X, "y": X})["out"], X * 2 + 101)
 
 
 @needs_tf2

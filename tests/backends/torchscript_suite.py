@@ -133,6 +133,13 @@ class Tensors(torch.jit.ScriptModule):
         return [x]
 
 
+class NoTensors(torch.jit.ScriptModule):
+    @torch.jit.script_method
+    def forward(self, x):
+        # type: (Tensor) -> List[Tensor]
+        return torch.jit.annotate(List[Tensor], [])
+
+
 class Strided(torch.jit.ScriptModule):
     @torch.jit.script_method
     def forward(self, x):
@@ -381,6 +388,19 @@ def test_outputs_that_cannot_be_named_or_held_are_errors(tmp_path):
             model.infer({"x": np.float32([1])})
 
 
+def test_an_empty_list_is_one_of_strings_only_where_the_spec_says_so(tmp_path):
+    for dtype, module in (("string", Strings()), ("float32", NoTensors())):
+        (tmp_path / dtype).mkdir()
+        model = load(tmp_path / dtype, module, specs(dtype, "x"), specs(dtype, "a"))
+        x = np.array([], np.str_ if dtype == "string" else dtype)
+        if dtype == "string":
+            output = model.infer({"x": x})["a"]
+            assert (output.dtype.kind, output.shape) == ("U", (0,))
+        else:
+            with pytest.raises(SpecError, match="output 'a' must be a tensor or a list of strings, but is a list"):
+                model.infer({"x": x})
+
+
 @pytest.mark.skipif(VERSION < (1, 3), reason="sparse tensors do not leave a TorchScript model of this torch")
 def test_a_sparse_output_is_an_error_that_says_what_to_do(tmp_path):
     model = load(tmp_path, Sparse(), FLOATS[:1], specs("float32", "z"))
@@ -473,6 +493,20 @@ def test_the_models_own_error_propagates_raw(tmp_path):
     model = load(tmp_path, Failing(), FLOATS[:1], specs("float32", "z"))
     with pytest.raises(RuntimeError):
         model.infer({"x": np.zeros((2, 3), "f4")})
+
+
+def test_a_saved_module_is_packaged_from_its_file_and_saved_weights_are_refused(tmp_path):
+    saved, weights = str(tmp_path / "saved.pt"), str(tmp_path / "weights.pt")
+    torch.jit.save(Plain(), saved)
+    torch.save(Weighted().state_dict(), weights)
+    path = str(tmp_path / "p")
+    arguments = path, "m", FLOATS[:1], specs("float32", "z")
+    with pytest.raises(
+        ValueError, match=r"must be a file that torch\.jit\.save wrote, of a ScriptModule, and .*weights"
+    ):
+        create_torchscript_neuropod(*arguments, module_path=weights)
+    create_torchscript_neuropod(*arguments, module_path=saved, package_as_zip=False)
+    assert load_model(read_package(path)).infer({"x": np.float32([3])})["z"] == [3]
 
 
 def test_what_torch_cannot_load_is_a_load_error_that_names_versions(tmp_path):

@@ -63,7 +63,7 @@ def test_keys_that_old_packages_lack_have_defaults_and_unknown_ones_are_kept(tmp
     ],
 )
 def test_a_wrong_config_is_an_error_that_says_what(tmp_path, changes, message):
-    with pytest.raises((PackageError, SpecError), match=message):
+    with pytest.raises((PackageError, SpecError), match=r"old/config\.json: .*" + message):
         open_package(str(old_package(tmp_path, **changes)))
 
 

@@ -7,8 +7,8 @@ from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
 from neuropod_worker.backends.code_scope import CodeScope
 from neuropod_worker.backends.python_ops import broken_op, check_python_ops
 from neuropod_worker.errors import PackageError
-from neuropod_worker.package.config import PLATFORM_CONFIG, read_json
 from neuropod_worker.package.package import Package
+from neuropod_worker.package.platform_config import PythonEntry, read_python_entry
 from neuropod_worker.problem.checks import Arrays
 
 
@@ -28,39 +28,34 @@ class PythonBackend(Backend):
 
 
 def load(package: Package, options: LoadOptions) -> Backend:
-    entry = read_json(package.path, PLATFORM_CONFIG)
-    try:
-        module_name, function_name = str(entry["entrypoint_package"]), str(entry["entrypoint"])
-    except KeyError as error:
-        message = "{} of {} has no {}".format(PLATFORM_CONFIG, package.path, error)
-        raise PackageError(message, package.path) from None
+    entry = read_python_entry(package.path)
     folders = [package.file("code")]
     if options.load_custom_ops and package.custom_ops:
         check_python_ops(package)
         folders.append(package.file("ops"))
     scope = CodeScope(folders, lingers=options.own_process)
     try:
-        model = _load_entrypoint(package, scope, module_name, function_name)
+        model = _load_entrypoint(package, scope, entry)
     except BaseException:  # undo, then re-raise
         scope.close()
         raise
     return PythonBackend(scope, model)
 
 
-def _load_entrypoint(package: Package, scope: CodeScope, module_name: str, function_name: str) -> Callable[..., Any]:
-    where = "{}.{} of {}".format(module_name, function_name, package.path)
+def _load_entrypoint(package: Package, scope: CodeScope, entry: PythonEntry) -> Callable[..., Any]:
+    where = "{}.{} of {}".format(entry.module, entry.function, package.path)
     no_module = PackageError("there is no module for the entry point {}".format(where), package.path)
-    if not scope.owns(module_name):
+    if not scope.owns(entry.module):
         raise no_module
     with scope.shown():
         try:
-            module = scope.import_module(module_name)
+            module = scope.import_module(entry.module)
         except (Exception, SystemExit) as error:  # the package's code may raise anything
-            if isinstance(error, ImportError) and (module_name + ".").startswith("{}.".format(error.name)):
+            if isinstance(error, ImportError) and (entry.module + ".").startswith("{}.".format(error.name)):
                 raise no_module from None
             what_failed = broken_op(package, error) or "the code of {} cannot be imported".format(package.path)
             raise load_error(what_failed, error) from error
-        entrypoint = getattr(module, function_name, None)
+        entrypoint = getattr(module, entry.function, None)
         if not callable(entrypoint):
             problem = "does not exist" if entrypoint is None else "is not callable"
             raise PackageError("the entry point {} {}".format(where, problem), package.path)

@@ -8,8 +8,9 @@ import numpy as np
 
 from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
 from neuropod_worker.backends.custom_ops import load_ops
+from neuropod_worker.backends.gpus import chosen_gpu
 from neuropod_worker.backends.threads import thread_limit
-from neuropod_worker.errors import LoadError, PackageError, SpecError
+from neuropod_worker.errors import PackageError, SpecError
 from neuropod_worker.package.package import Package
 from neuropod_worker.problem.checks import Arrays
 
@@ -38,6 +39,7 @@ class TorchScriptBackend(Backend):
     def __init__(self, package: Package, module: Any, device: Any) -> None:
         self._call = _taking_a_dict(module)
         self._output_names = [spec.name for spec in package.outputs]
+        self._texts = {spec.name for spec in package.outputs if spec.dtype == "string"}
         self._on_gpu = {}
         if device.type != "cpu":
             self._on_gpu = {name: device for name, where in package.input_devices.items() if where == "GPU"}
@@ -49,7 +51,7 @@ class TorchScriptBackend(Backend):
                 arguments[name] = arguments[name].to(device)
         with torch.no_grad():
             result = self._call(arguments)
-        return {name: _array(name, value) for name, value in self._named(result).items()}
+        return {name: _array(name, value, name in self._texts) for name, value in self._named(result).items()}
 
     def _named(self, result: Any) -> Dict[str, Any]:
         if isinstance(result, dict):
@@ -94,11 +96,9 @@ def load(package: Package, options: LoadOptions) -> Backend:
 
 
 def _device(visible_gpu: Optional[int]) -> Any:
-    if visible_gpu is None or not torch.cuda.is_available():
-        return torch.device("cpu")
-    if not 0 <= visible_gpu < torch.cuda.device_count():
-        raise LoadError("there is no GPU {}; torch sees {}".format(visible_gpu, torch.cuda.device_count()))
-    return torch.device("cuda", visible_gpu)
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpu = chosen_gpu(visible_gpu, "torch", seen)
+    return torch.device("cpu") if gpu is None else torch.device("cuda", gpu)
 
 
 def _taking_a_dict(module: Any) -> Callable[[Dict[str, Any]], Any]:
@@ -157,7 +157,7 @@ def _argument(name: str, array: np.ndarray) -> Any:
         raise SpecError(message.format(name, torch.__version__, array.dtype.name), tensor=name) from None
 
 
-def _array(name: str, value: Any) -> np.ndarray:
+def _array(name: str, value: Any, may_be_text: bool) -> np.ndarray:
     if torch.is_tensor(value):
         if value.layout is not torch.strided:
             raise SpecError("output {!r} is sparse; the model must return it dense".format(name), tensor=name)
@@ -171,7 +171,8 @@ def _array(name: str, value: Any) -> np.ndarray:
         except TypeError:
             message = "output {!r} is {}, which numpy cannot hold"
             raise SpecError(message.format(name, value.dtype), tensor=name) from None
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+    # A list without items says nothing of its type; the spec does.
+    if isinstance(value, list) and all(isinstance(item, str) for item in value) and (value or may_be_text):
         return np.array(value, dtype=np.str_)
     message = "output {!r} must be a tensor or a list of strings, but is a {}"
     raise SpecError(message.format(name, type(value).__name__), tensor=name)

@@ -1,4 +1,4 @@
-"""``config.json`` and ``0/config.json``: what a package says about itself.
+"""``config.json``: what a package says about itself.
 
 Reading takes every package of the original, absent keys included. Writing gives the original's bytes.
 """
@@ -7,14 +7,13 @@ import json
 import os
 from typing import Any, Dict, Mapping, Sequence
 
-from neuropod_worker.errors import PackageError
+from neuropod_worker.errors import PackageError, SpecError
 from neuropod_worker.package.arguments import listed
 from neuropod_worker.package.package import Package
 from neuropod_worker.problem.parsing import parse_specs
 from neuropod_worker.problem.specs import TensorSpec
 
 CONFIG = "config.json"
-PLATFORM_CONFIG = os.path.join("0", "config.json")
 DEVICES = ("GPU", "CPU")
 
 
@@ -52,7 +51,14 @@ def read_config(directory: str) -> Package:
     ):
         if not isinstance(value, str):
             raise PackageError("{}: {!r} must be a string, not {!r}".format(path, key, value), path)
-    inputs = parse_specs(raw["input_spec"], "input")
+    try:
+        inputs, outputs = parse_specs(raw["input_spec"], "input"), parse_specs(raw["output_spec"], "output")
+    except SpecError as error:
+        raise SpecError("{}: {}".format(path, error), error.tensor) from None
+    try:
+        devices = input_devices(inputs, raw.get("input_tensor_device"), "GPU")
+    except PackageError as error:
+        raise PackageError("{}: {}".format(path, error), path) from None
     custom_ops = raw.get("custom_ops")
     custom_ops = () if custom_ops is None else listed("{}: 'custom_ops'".format(path), custom_ops)
     for op in custom_ops:
@@ -64,9 +70,9 @@ def read_config(directory: str) -> Package:
         platform=raw["platform"],
         version_range=version_range,
         inputs=inputs,
-        outputs=parse_specs(raw["output_spec"], "output"),
+        outputs=outputs,
         custom_ops=custom_ops,
-        input_devices=input_devices(inputs, raw.get("input_tensor_device"), "GPU"),
+        input_devices=devices,
         requirements_lock=None,
         config=raw,
     )
