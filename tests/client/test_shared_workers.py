@@ -83,8 +83,8 @@ def test_after_a_death_each_model_is_loaded_into_the_fresh_worker(worker, packag
         os.sched_yield()
     assert one.infer({"x": [1.0]})["x"] == [2]
     assert two.infer({"x": [1.0]})["x"] == [3]
-    assert one.workers == two.workers
-    assert one.workers[0].restarts == 1
+    assert one.workers[0].pid == two.workers[0].pid
+    assert one.workers[0].restarts == two.workers[0].restarts == 1
     os.kill(one.workers[0].pid, signal.SIGKILL)
     assert two.infer({"x": [1.0]})["x"] == [3]
 
