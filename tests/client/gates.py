@@ -1,4 +1,4 @@
-"""A model whose calls can be held up, so that tests need no sleeps."""
+"""Calls and loads that can be held up, so that tests need no sleeps."""
 
 import os
 
@@ -19,11 +19,15 @@ OUTPUTS = {"y": ("float64", None), "runs": ("int64", ()), "pid": ("int64", ())}
 
 
 class Gate:
-    """A call with ``inputs`` begins and then waits until ``open``."""
+    """A call of GATED with ``inputs``, or what runs ``code``, begins and then waits until ``open``."""
 
     def __init__(self, folder, name="gate"):
         self.path = folder / name
         self.inputs = {"x": [0.5], "gate": str(self.path)}
+        self.code = (
+            f"import os, time\nopen({str(self.path) + '.begun'!r}, 'w').close()\n"
+            f"while not os.path.exists({str(self.path)!r}): time.sleep(0.001)\n"
+        )
 
     def wait_begun(self):
         """Real time passes in another process, and nothing tells us but the file."""

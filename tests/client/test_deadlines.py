@@ -1,6 +1,5 @@
 """Calls and loads that are too late: what the error tells, and clocks and processes that stand still."""
 
-import os
 import pickle
 import re
 import resource
@@ -118,44 +117,36 @@ def test_a_late_load_shows_where_it_was(load):
     assert "in wait_for_ever" in caught.value.stacks
 
 
-def test_a_close_ends_what_hangs_and_whoever_waits(model, tmp_path):
-    gate = tmp_path / "gate"
+def test_a_close_ends_what_hangs_and_whoever_waits(model, gate):
     outcomes = []
 
     def wait():
         try:
-            outcomes.append(call(model, f"gate {gate}", timeout=1000))
+            outcomes.append(call(model, f"gate {gate.path}", timeout=1000))
         except HandleClosed:
             outcomes.append("closed")
 
     threads = [threading.Thread(target=wait) for _ in range(3)]
     for thread in threads:
         thread.start()
-    wait_for(Path(f"{gate}.begun"))
+    gate.wait_begun()
     model.close()
     for thread in threads:
         thread.join()
     assert outcomes == ["closed"] * 3
 
 
-def wait_for(path):
-    """Until the model has made a file: real time passes in another process, and nothing tells us but the file."""
-    while not path.exists():
-        os.sched_yield()
-
-
 # ---- standing still
 
 
-def test_a_worker_that_is_stopped_and_continued_goes_on(model, tmp_path):
+def test_a_worker_that_is_stopped_and_continued_goes_on(model, gate):
     worker = psutil.Process(model.workers[0].pid)
-    gate = tmp_path / "gate"
     answers = []
-    thread = threading.Thread(target=lambda: answers.append(call(model, f"gate {gate}")))
+    thread = threading.Thread(target=lambda: answers.append(call(model, f"gate {gate.path}")))
     thread.start()
-    wait_for(Path(f"{gate}.begun"))
+    gate.wait_begun()
     worker.suspend()
-    gate.touch()
+    gate.open()
     worker.resume()
     thread.join()
     worker.suspend()
@@ -179,21 +170,21 @@ with Runtime(cache_dir=cache) as runtime:
 """
 
 
-def test_an_application_stopped_beyond_its_deadline_finds_its_answer_and_its_worker(tmp_path):
+def test_an_application_stopped_beyond_its_deadline_finds_its_answer_and_its_worker(tmp_path, gate):
     specs = [{"name": "x", "dtype": "float64", "shape": None}, {"name": "order", "dtype": "string", "shape": ()}]
     outputs = [{"name": "y", "dtype": "float64", "shape": None}]
     package = python_neuropod(tmp_path, {"main.py": HANGING}, input_spec=specs, output_spec=outputs)
-    gate, timeout = tmp_path / "gate", 2.0
-    command = [sys.executable, "-c", HOST, package, tmp_path / "cache", gate]
+    timeout = 2.0
+    command = [sys.executable, "-c", HOST, package, tmp_path / "cache", gate.path]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as host:
         try:
             worker = psutil.Process(int(host.stdout.readline()))
             host.stdin.write(f"{timeout}\n")
             host.stdin.flush()
             began = time.monotonic()
-            wait_for(Path(f"{gate}.begun"))
+            gate.wait_begun()
             host.send_signal(signal.SIGSTOP)
-            gate.touch()
+            gate.open()
             time.sleep(
                 max(0.0, began + timeout + 0.2 - time.monotonic())
             )  # the deadline passes while it stands still

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import psutil
@@ -29,12 +30,11 @@ def load(data_dir):
         order = str(flag)
         if order == "abort": sys.stderr.write("the last words\\n"); os.abort()
         if order.startswith("kill"): os.kill(os.getpid(), signal.SIGKILL)
-        if order.startswith("touch"):
-            open(order[6:], "w").close()
-            time.sleep(1000)
-        if order.startswith("stuck"):  # in C, with the GIL held
-            open(order[6:], "w").close()
-            ctypes.PyDLL(None).sleep(1000)
+        if order == "hang": time.sleep(1000)
+        if order == "stuck": ctypes.PyDLL(None).sleep(1000)  # in C, with the GIL held
+        if order.startswith("gate"):
+            open(order[5:] + ".begun", "w").close()
+            while not os.path.exists(order[5:]): time.sleep(0.001)
         if order.startswith("fork"):
             if os.fork() == 0:
                 time.sleep(1000)
@@ -61,6 +61,15 @@ def works(model):
     return model.infer({"x": np.arange(3.0)})["y"].tolist() == [0, 2, 4]
 
 
+def called_in_a_thread(model, gate):
+    """The future of a call that another thread waits for, and that runs until the gate is opened."""
+    executor = ThreadPoolExecutor(1)
+    future = executor.submit(model.infer, {"x": [1.0], "flag": f"gate {gate.path}"})
+    executor.shutdown(wait=False)
+    gate.wait_begun()
+    return future
+
+
 def test_the_last_lines_of_its_stderr_are_in_the_error(model):
     with pytest.raises(WorkerDied) as caught:
         model.infer({"x": [1.0], "flag": "abort"})
@@ -83,36 +92,26 @@ def test_large_calls_work_after_a_death(model):
             model.infer({"x": large, "flag": "kill"})
 
 
-def test_all_callers_of_a_dying_worker_are_told_at_once(model, tmp_path):
+def test_all_callers_of_a_dying_worker_are_told_at_once(model, gate):
+    running = called_in_a_thread(model, gate)
     ended = []
 
-    def call(flag):
+    def call():
         try:
-            model.infer({"x": [1.0], "flag": flag})
+            model.infer({"x": [1.0]})
             ended.append("answered")
         except WorkerDied:
             ended.append("died")
 
-    started = tmp_path / "started"
-    threads = [threading.Thread(target=call, args=(f"touch {started}",))]
-    threads += [threading.Thread(target=call, args=("",)) for _ in range(5)]
-    threads[0].start()
-    wait_for(started)
-    for thread in threads[1:]:
+    threads = [threading.Thread(target=call) for _ in range(5)]
+    for thread in threads:
         thread.start()
     os.kill(model.workers[0].pid, signal.SIGKILL)
     for thread in threads:
         thread.join()
-    # The one that was being run has failed; whatever the worker had not begun may be answered by the next one.
-    assert len(ended) == 6
-    assert "died" in ended
+    assert isinstance(running.exception(), WorkerDied)
+    assert len(ended) == 5, "whatever the worker had not begun may be answered by the next one"
     assert works(model)
-
-
-def wait_for(path):
-    """Until the model has made a file: real time passes in another process, and nothing tells us but the file."""
-    while not path.exists():
-        os.sched_yield()
 
 
 @pytest.mark.parametrize("portable", [False, True])
@@ -142,10 +141,8 @@ def connect(loader, python, portable, timeout=None):
     return Connection(launch, "m", loader.runtime._loop, logging.getLogger(), deadline, lambda process: None)
 
 
-def test_close_during_a_start_does_not_wait_for_it(load_out_of_process, tmp_path):
-    started = tmp_path / "started"
-    code = f"import time\nopen({str(started)!r}, 'w').close()\ntime.sleep(1000)\n"
-    model = load_out_of_process(code, NUMBERS, OUT, lazy=True)
+def test_close_during_a_start_does_not_wait_for_it(load_out_of_process, gate):
+    model = load_out_of_process(gate.code, NUMBERS, OUT, lazy=True)
     caught = []
 
     def load():
@@ -156,7 +153,7 @@ def test_close_during_a_start_does_not_wait_for_it(load_out_of_process, tmp_path
 
     thread = threading.Thread(target=load)
     thread.start()
-    wait_for(started)
+    gate.wait_begun()
     model.close()
     thread.join()
     assert len(caught) == 1
@@ -164,10 +161,8 @@ def test_close_during_a_start_does_not_wait_for_it(load_out_of_process, tmp_path
         model.infer({"x": [1.0]})
 
 
-def test_any_number_of_calls_may_time_out_behind_a_busy_one(model, tmp_path):
-    started, release = tmp_path / "started", tmp_path / "release"
-    slow = load_slow(model, started, release)
-    wait_for(started)
+def test_any_number_of_calls_may_time_out_behind_a_busy_one(model, gate):
+    slow = called_in_a_thread(model, gate)
     outcomes = []
 
     def call():
@@ -181,9 +176,8 @@ def test_any_number_of_calls_may_time_out_behind_a_busy_one(model, tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    release.touch()
-    slow["thread"].join()
-    assert slow["answer"] == [2.0]
+    gate.open()
+    assert slow.result()["y"] == [2]
     assert outcomes == [InferTimeout] * 50
     assert works(model)
     assert model.workers[0].restarts == 0
@@ -215,21 +209,18 @@ def test_a_stopped_worker_is_replaced_when_a_call_times_out(model):
     assert works(model)
 
 
-def test_calls_that_a_dying_worker_had_not_begun_are_answered_by_the_next(model, tmp_path):
-    started, release = tmp_path / "started", tmp_path / "release"
-    slow = load_slow(model, started, release)
-    wait_for(started)
+def test_calls_that_a_dying_worker_had_not_begun_are_answered_by_the_next(model, gate):
+    slow = called_in_a_thread(model, gate)
     answers = []
-    hang = threading.Thread(target=lambda: answers.append(outcome(model, f"touch {tmp_path / 'hang'}", 1.0)))
+    hang = threading.Thread(target=lambda: answers.append(outcome(model, "hang", 1.0)))
     hang.start()
-    while model.workers and psutil.Process(model.workers[0].pid).status() == "zombie":
-        pass
     others = [threading.Thread(target=lambda: answers.append(outcome(model, "", None))) for _ in range(5)]
     for thread in others:
         thread.start()
-    release.touch()
-    for thread in [slow["thread"], hang, *others]:
+    gate.open()
+    for thread in [hang, *others]:
         thread.join()
+    assert slow.result()["y"] == [2]
     assert answers.count("answered") == 5
     assert answers.count("InferTimeout") == 1
 
@@ -242,11 +233,11 @@ def outcome(model, flag, timeout):
         return type(error).__name__
 
 
-def test_a_call_that_takes_too_long_is_a_timeout_and_a_fresh_worker_comes(model, tmp_path):
-    for order in ("touch", "stuck"):
+def test_a_call_that_takes_too_long_is_a_timeout_and_a_fresh_worker_comes(model):
+    for order in ("hang", "stuck"):
         pid = model.workers[0].pid
         with pytest.raises(InferTimeout, match=rf"pid {pid}\) was killed") as caught:
-            model.infer({"x": [1.0], "flag": f"{order} {tmp_path / order}"}, timeout=0.3)
+            model.infer({"x": [1.0], "flag": order}, timeout=0.3)
         assert isinstance(caught.value, TimeoutError)
         assert not psutil.pid_exists(pid)
         assert works(model)
@@ -259,40 +250,14 @@ def test_a_load_that_takes_too_long_is_a_timeout(load_out_of_process):
         model.load(timeout=0.3)
 
 
-def test_a_timeout_of_a_queued_call_does_not_kill_anothers_work(model, tmp_path):
-    started, release = tmp_path / "started", tmp_path / "release"
-    slow = load_slow(model, started, release)
-    wait_for(started)
+def test_a_timeout_of_a_queued_call_does_not_kill_anothers_work(model, gate):
+    slow = called_in_a_thread(model, gate)
     with pytest.raises(InferTimeout, match="cancelled before the worker began it"):
-        slow["model"].infer({"x": [1.0]}, timeout=0.05)
-    release.touch()
-    slow["thread"].join()
-    assert slow["answer"] == [2.0]
-    assert slow["model"].workers[0].restarts == 0
-    assert slow["model"].infer({"x": [3.0]})["y"] == [6]
-
-
-def load_slow(model, started, release):
-    """Runs a call in a thread that goes on until a file is there."""
-    result = {"model": model}
-
-    def call():
-        result["answer"] = model.infer({"x": [1.0], "flag": f"wait {started} {release}"})["y"].tolist()
-
-    result["thread"] = threading.Thread(target=call)
-    result["thread"].start()
-    return result
-
-
-OBEDIENT = OBEDIENT.replace(
-    '        if order.startswith("say"):',
-    """        if order.startswith("wait"):
-            _, started, release = order.split()
-            open(started, "w").close()
-            while not os.path.exists(release):
-                time.sleep(0.001)
-        if order.startswith("say"):""",
-)
+        model.infer({"x": [1.0]}, timeout=0.05)
+    gate.open()
+    assert slow.result()["y"] == [2]
+    assert model.workers[0].restarts == 0
+    assert model.infer({"x": [3.0]})["y"] == [6]
 
 
 # What a worker may not say to a client that waits for the result of request 2.
@@ -335,19 +300,8 @@ def test_a_model_that_closes_its_output_goes_on_and_costs_no_cpu(model):
     assert psutil.Process().cpu_times().user - before.user < 30  # a spinning supervisor would go on for ever
 
 
-def test_close_during_a_call_ends_it(model, tmp_path):
-    started = tmp_path / "started"
-    caught = []
-
-    def call():
-        try:
-            model.infer({"x": [1.0], "flag": f"touch {started}"})
-        except HandleClosed as error:
-            caught.append(str(error))
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    wait_for(started)
+def test_close_during_a_call_ends_it(model, gate):
+    running = called_in_a_thread(model, gate)
     model.close()
-    thread.join()
-    assert caught == ["model 'sample' was closed during the call"]
+    with pytest.raises(HandleClosed, match="model 'sample' was closed during the call"):
+        running.result()

@@ -153,11 +153,7 @@ def test_a_dead_worker_is_never_said_to_be_well(load):
 
 
 def test_a_model_that_is_being_loaded_lives_and_is_not_ready(load, gate):
-    model = load(
-        f"import os, time\nopen({str(gate.path) + '.begun'!r}, 'w').close()\n"
-        f"while not os.path.exists({str(gate.path)!r}): time.sleep(0.001)\n",
-        lazy=True,
-    )
+    model = load(gate.code, lazy=True)
     assert model.health() == Health(False, False, "new", ())
     thread = threading.Thread(target=model.load)
     thread.start()
@@ -267,11 +263,7 @@ def test_a_drained_model_finishes_what_it_has_and_takes_nothing_new(load_any, ga
 
 
 def test_a_drain_waits_for_calls_that_wait_for_a_load(load, gate):
-    model = load(
-        f"import os, time\nopen({str(gate.path) + '.begun'!r}, 'w').close()\n"
-        f"while not os.path.exists({str(gate.path)!r}): time.sleep(0.001)\n",
-        lazy=True,
-    )
+    model = load(gate.code, lazy=True)
     answers = []
     calling = threading.Thread(target=lambda: answers.append(model.infer({"x": [3.0]})["y"].tolist()))
     calling.start()

@@ -79,16 +79,14 @@ def test_an_interrupt_at_any_moment_of_a_load_leaves_no_process(load_out_of_proc
         runtime.close()
 
 
-def test_closing_from_a_signal_handler_during_a_load_ends_it(load_out_of_process, tmp_path):
-    code = f"import time\nopen({str(tmp_path / 'started')!r}, 'w').close()\ntime.sleep(1000)\n"
-    package = load_out_of_process.package(code, ANY, ANY)
+def test_closing_from_a_signal_handler_during_a_load_ends_it(load_out_of_process, tmp_path, gate):
+    package = load_out_of_process.package(gate.code, ANY, ANY)
     runtime = Runtime(cache_dir=tmp_path)
     before = signal.signal(signal.SIGTERM, lambda number, frame: runtime.close())
     main = os.getpid()
 
     def terminate_once_it_loads():
-        while not (tmp_path / "started").exists():
-            os.sched_yield()
+        gate.wait_begun()
         os.kill(main, signal.SIGTERM)
 
     thread = threading.Thread(target=terminate_once_it_loads)

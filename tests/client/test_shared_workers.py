@@ -6,6 +6,7 @@ import signal
 import threading
 
 import pytest
+from gates import GATED, INPUTS, OUTPUTS
 
 from neuropod_ope import HandleClosed, InferTimeout, LoadError, ModelError, WorkerDied
 
@@ -122,28 +123,17 @@ def test_one_that_nobody_refers_to_leaves_the_others_alone(worker, package):
     assert other.workers[0].restarts == 0
 
 
-def test_a_call_that_runs_while_another_model_is_closed_is_answered(worker, load_out_of_process, package, tmp_path):
-    started, release = tmp_path / "started", tmp_path / "release"
-    code = f"""
-import os, time
-def load(d):
-    def run(x):
-        open({str(started)!r}, "w").close()
-        while not os.path.exists({str(release)!r}): time.sleep(0.001)
-        return {{"x": x}}
-    return run
-"""
-    slow, other = worker.load(load_out_of_process.package(code, ANY, ANY)), worker.load(package(3))
+def test_a_call_that_runs_while_another_model_is_closed_is_answered(worker, load_out_of_process, package, gate):
+    slow, other = worker.load(load_out_of_process.package(GATED, INPUTS, OUTPUTS)), worker.load(package(3))
     came = []
-    thread = threading.Thread(target=lambda: came.append(slow.infer({"x": [7.0]})["x"].tolist()))
+    thread = threading.Thread(target=lambda: came.append(slow.infer(gate.inputs)["y"].tolist()))
     thread.start()
-    while not started.exists():
-        os.sched_yield()
+    gate.wait_begun()
     other.close()  # waits a moment for it, and then no longer
-    release.touch()
+    gate.open()
     thread.join()
-    assert came == [[7]]
-    assert slow.infer({"x": [8.0]})["x"] == [8]
+    assert came == [[1]]
+    assert slow.infer({"x": [8.0]})["y"] == [16]
     assert slow.workers[0].restarts == 0
 
 

@@ -20,11 +20,6 @@ from neuropod_worker.package.writer import write_package
 
 pytestmark = pytest.mark.workers
 
-HELD = """
-import os, time
-open({path!r} + ".begun", "w").close()
-while not os.path.exists({path!r}): time.sleep(0.001)
-"""
 FRAMEWORK = """
 from neuropod_worker.backends import Backend
 
@@ -64,12 +59,8 @@ def started(model, gate):
     return model.startup, held
 
 
-def held_at(gate):
-    return HELD.format(path=str(gate.path))
-
-
 def test_what_a_python_model_imports_counts_as_its_load(way, tmp_path, gate):
-    path = python_neuropod(tmp_path, {"main.py": held_at(gate) + DOUBLING})
+    path = python_neuropod(tmp_path, {"main.py": gate.code + DOUBLING})
     out_of_process = way.pop("out_of_process")
     with Runtime(**way) as runtime:
         model = runtime.load(path, out_of_process=out_of_process, lazy=True)
@@ -80,7 +71,7 @@ def test_what_a_python_model_imports_counts_as_its_load(way, tmp_path, gate):
 
 
 def test_the_first_run_is_told_apart(way, tmp_path, gate):
-    code = "def load(data):\n    def run(x):\n" + textwrap.indent(held_at(gate), " " * 8)
+    code = "def load(data):\n    def run(x):\n" + textwrap.indent(gate.code, " " * 8)
     code += "        return {'y': x * 2}\n    return run\n"
     gate.open()
     path = python_neuropod(tmp_path, {"main.py": code}, test_input_data={"x": np.float32([1])})  # which is run, too
@@ -97,7 +88,7 @@ def test_importing_a_framework_is_told_apart_from_loading_the_model(out_of_proce
     write_package(path, "sample", "slow", lambda folder: None, FLOATS_IN, FLOATS_OUT)
     info = "slow_framework-1.0.dist-info"
     files = {f"{info}/METADATA": METADATA, f"{info}/entry_points.txt": ENTRY}
-    site = write_files(tmp_path / "site", {**files, "slow_framework.py": held_at(gate) + FRAMEWORK})
+    site = write_files(tmp_path / "site", {**files, "slow_framework.py": gate.code + FRAMEWORK})
     with Runtime() as runtime:
         if out_of_process:
             where = runtime.worker(Environment(Path(sys.executable), (site,), ""))
