@@ -17,27 +17,19 @@ from contextlib import suppress
 from html.parser import HTMLParser
 from http import HTTPStatus
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from packaging.utils import canonicalize_name
 
 from neuropod_ope.environment.errors import EnvironmentBuildError
 from neuropod_ope.environment.index_options import IndexOptions
+from neuropod_ope.environment.offered import IndexFile
 from neuropod_ope.environment.redaction import redact
 from neuropod_ope.environment.uv import Uv
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 # Some indexes forbid what they do not have.
 _ABSENT = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.FORBIDDEN)
-
-
-class IndexFile(NamedTuple):
-    """A wheel. ``uploaded`` is an ISO 8601 time, "" where the index does not say; so is ``requires_python``."""
-
-    name: str
-    requires_python: str
-    uploaded: str
 
 
 def offered_files(distribution: str, uv: Uv) -> list[IndexFile]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from neuropod_ope.environment.index import IndexFile, offered_files
-from neuropod_ope.environment.offered import is_for_this_machine
+from neuropod_ope.environment.offered import IndexFile, is_for_this_machine
 from neuropod_ope.environment.store import Store, content_name
 from neuropod_ope.environment.uv import Uv
 
@@ -28,6 +27,9 @@ class Listing:
 
     def asked(self) -> Files:
         """What the index says now; remembered from then on. Raises EnvironmentBuildError."""
+        # Here, because few models need an index, and every application would wait for ssl and urllib.
+        from neuropod_ope.environment.index import offered_files
+
         files = {
             name: [file for file in offered_files(name, self._uv) if is_for_this_machine(file)]
             for name in self._distributions

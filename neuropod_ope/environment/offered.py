@@ -18,12 +18,19 @@ from packaging.version import Version
 
 from neuropod_ope.environment.candidates import Candidate
 from neuropod_ope.environment.catalog import Platform
-from neuropod_ope.environment.index import IndexFile
 from neuropod_ope.environment.interpreters import Interpreter, newest_of_each_minor
 from neuropod_ope.environment.requirement import Requirement
 from neuropod_ope.environment.versions import parse_version
 
 _SETTLED_AFTER = timedelta(weeks=8)
+
+
+class IndexFile(NamedTuple):
+    """A wheel. ``uploaded`` is an ISO 8601 time, "" where the index does not say; so is ``requires_python``."""
+
+    name: str
+    requires_python: str
+    uploaded: str
 
 
 class _Wheel(NamedTuple):

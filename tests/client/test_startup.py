@@ -137,3 +137,11 @@ def test_models_that_several_threads_load_are_imported_at_the_same_time(load_in_
     with ThreadPoolExecutor(len(paths)) as threads:
         models = list(threads.map(load, paths))
     assert [model.infer({"x": [1]})["y"].tolist() for model in models] == [[2], [2]]
+
+
+def test_a_worker_waits_for_no_module_that_only_few_of_them_need(load_out_of_process):
+    returned = "lambda: {'modules': np.array(sorted(sys.modules))}"
+    code = f"import sys\nimport numpy as np\ndef load(data): return {returned}"
+    modules = load_out_of_process(code, {}, {"modules": ("string", (None,))}).infer({})["modules"]
+    assert {"numpy", "msgpack"} < set(modules)
+    assert not {"configparser", "email", "hashlib", "random", "tempfile", "zipfile", "subprocess"} & set(modules)

@@ -7,7 +7,8 @@ import pytest
 
 from neuropod_ope.environment import EnvironmentPolicy
 from neuropod_ope.environment.errors import EnvironmentBuildError
-from neuropod_ope.environment.index import IndexFile, offered_files
+from neuropod_ope.environment.index import offered_files
+from neuropod_ope.environment.offered import IndexFile
 from neuropod_ope.environment.uv import Uv
 
 from .local_index import LocalIndex, serving

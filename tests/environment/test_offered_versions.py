@@ -1,9 +1,8 @@
 """What an index offers becomes candidates: pure."""
 
 from neuropod_ope.environment.catalog import parse_catalog
-from neuropod_ope.environment.index import IndexFile
 from neuropod_ope.environment.interpreters import Interpreter
-from neuropod_ope.environment.offered import is_for_this_machine, offered_candidates
+from neuropod_ope.environment.offered import IndexFile, is_for_this_machine, offered_candidates
 from neuropod_ope.environment.requirement import Requirement
 
 CATALOG = parse_catalog("""

@@ -1,9 +1,10 @@
-"""SHA-256 of files, remembered on disk so that gigabytes are not read again at every start."""
+"""SHA-256 of files, remembered on disk so that gigabytes are not read again at every start.
 
-import hashlib
+Imports hashlib and tempfile where they are used: workers import this module, and few of them hash.
+"""
+
 import json
 import os
-import tempfile
 import time
 from contextlib import suppress
 from typing import Any, Dict, List, Optional
@@ -24,6 +25,9 @@ def file_sha256(path: str, cache_dir: Optional[str] = None) -> str:
     facts = os.stat(path)
     if cache_dir is None or facts.st_size < _REMEMBERED_FROM_BYTES:
         return _sha256(path)
+    import hashlib
+    import tempfile
+
     path = os.path.realpath(path)
     identity = _identity(path, facts)
     folder = os.path.join(cache_dir, _FOLDER)
@@ -77,6 +81,8 @@ def _read(memo: str) -> Dict[str, Any]:
 
 
 def _sha256(path: str) -> str:
+    import hashlib
+
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):

@@ -5,14 +5,11 @@ Never runs code of the package, never unpickles, never writes into a package dir
 """
 
 import os
-import zipfile
 from typing import Optional, Union
 
 from neuropod_worker.errors import PackageError
-from neuropod_worker.package.archive import extracted
 from neuropod_worker.package.arguments import path_text
 from neuropod_worker.package.config import read_config
-from neuropod_worker.package.manifest import verify_manifest
 from neuropod_worker.package.package import Package
 
 # Torch before 1.4 wrote another archive format, which 1.10.2 still reads and 1.12.1 refuses.
@@ -26,6 +23,10 @@ def open_package(path: "Union[str, os.PathLike[str]]", cache_dir: Optional[str] 
     hashes of large files are remembered there too. Raises ``PackageError`` or ``SpecError``, both
     ``ValueError``.
     """
+    # Here, because a worker is told a folder that is verified, and should not wait for hashlib, random and zipfile.
+    from neuropod_worker.package.archive import extracted
+    from neuropod_worker.package.manifest import verify_manifest
+
     path = os.path.abspath(path_text("the path of a package", path))
     if os.path.isdir(path):
         verify_manifest(path, cache_dir)
@@ -55,6 +56,8 @@ def read_package(directory: str) -> Package:
 
 
 def _is_old_torchscript(package: Package) -> bool:
+    import zipfile  # as above
+
     try:
         with zipfile.ZipFile(package.file("data", "model.pt")) as archive:
             return any(name.endswith("/model.json") for name in archive.namelist())
