@@ -1,11 +1,14 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from environments_for_tests import WORKERS
 from sample_packages import DOUBLING, FLOATS_IN, FLOATS_OUT, python_neuropod, write_files
 
 from neuropod_worker.errors import PackageError
@@ -202,6 +205,39 @@ def test_the_finished_package_is_run_and_its_sample_data_kept(tmp_path):
         tmp_path, {"main.py": DOUBLING}, neuropod_path=str(tmp_path / "bare"), persist_test_data=False, **sample
     )
     assert read_test_data(bare) is None
+
+
+USES_A_LIBRARY = """
+import sys
+import of_the_user
+def load(data_dir):
+    assert not [place for place in sys.path if "neuropod_worker" in place or place == ""], sys.path
+    return lambda x: {"y": x * of_the_user.FACTOR}
+"""
+PACKAGES = """
+import sys
+from pathlib import Path
+import numpy as np
+from sample_packages import python_neuropod
+x = np.float32([1, 2])
+python_neuropod(Path(sys.argv[1]), {"main.py": sys.argv[2]}, test_input_data={"x": x}, test_expected_out={"y": x * 3})
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-s"]])
+def test_the_finished_package_is_run_with_the_libraries_of_the_packaging_interpreter(tmp_path, options):
+    site = "lib/python{}.{}/site-packages".format(*sys.version_info)
+    write_files(tmp_path / "user" / site, {"of_the_user.py": "FACTOR = 3"})
+    path = [str(WORKERS), str(Path(__file__).parent.parent), str(Path(np.__file__).parent.parent)]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONUSERBASE": str(tmp_path / "user")}
+    # Not a virtual environment's: these see no libraries of the user.
+    command = [os.path.realpath(sys.executable), *options, "-c", PACKAGES, str(tmp_path), USES_A_LIBRARY]
+    run = subprocess.run(command, env=environ, stderr=subprocess.PIPE)
+    if options == ["-s"]:
+        assert b"No module named 'of_the_user'" in run.stderr
+    else:
+        assert run.returncode == 0, run.stderr.decode()
+    assert (tmp_path / "packaged").exists() == (options == [])
 
 
 def test_test_data_may_be_lists_and_texts_in_objects_as_the_inputs_of_a_call_may(tmp_path):

@@ -1,6 +1,6 @@
-"""The worker program, started by path with ``-I``: ``serve ...`` or ``run-once ...``.
+"""The worker program, started by path: ``serve ...`` (with ``-I``) or ``run-once ...``.
 
-Adopts its own folder as the package ``neuropod_worker``, so that ``sys.path`` stays what a plain ``-I`` start
+Adopts its own folder as the package ``neuropod_worker``, so that ``sys.path`` stays what a start without a program
 gives: nothing of ours shadows a module of the model, nothing that lies beside us leaks in.
 """
 
@@ -11,6 +11,8 @@ import sys
 
 def _adopt_own_folder() -> None:
     folder = os.path.dirname(os.path.abspath(__file__))
+    if sys.path[:1] == [folder]:  # without -I
+        del sys.path[0]
     spec = importlib.util.spec_from_file_location(
         "neuropod_worker", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
     )

@@ -17,12 +17,24 @@ _ERROR_TAIL_CHARS = 4000
 
 
 def run_with_this_interpreter(directory: str, inputs: Arrays) -> Arrays:
-    """Run an unpacked package once in a fresh process. ``PackageError`` carries what a failed run printed."""
+    """Run an unpacked package once in a fresh process, which finds the libraries that this one was started with.
+
+    ``PackageError`` carries what a failed run printed.
+    """
+    options = {"-E": sys.flags.ignore_environment, "-s": sys.flags.no_user_site}
     with tempfile.TemporaryDirectory() as folder:
         given, got = os.path.join(folder, "inputs.npz"), os.path.join(folder, "outputs.npz")
         write_arrays(given, inputs)
         run = subprocess.run(
-            [sys.executable, "-I", _PROGRAM, "run-once", directory, given, got],
+            [
+                sys.executable,
+                *(option for option, is_set in options.items() if is_set),
+                _PROGRAM,
+                "run-once",
+                directory,
+                given,
+                got,
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
