@@ -35,6 +35,12 @@ def descriptors():
     return found
 
 
+def shared_memory(pid="self"):
+    """Bytes of shared memory that a process has touched and that are not given back."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssShmem"))
+
+
 def named_segments():
     return {name for name in os.listdir("/dev/shm") if name.startswith("neuropod_ope")}
 

@@ -110,13 +110,6 @@ def test_no_core_dump_is_left_for_a_late_call(model, tmp_path):
     assert not list(folder.iterdir())
 
 
-def test_a_late_load_shows_where_it_was(load):
-    code = "import time\ndef wait_for_ever():\n    time.sleep(1000)\nwait_for_ever()\n"
-    with pytest.raises(InferTimeout, match=r"the load .* did not finish in time") as caught:
-        load(code, IN, OUT, load_timeout=1.0)
-    assert "in wait_for_ever" in caught.value.stacks
-
-
 def test_a_close_ends_what_hangs_and_whoever_waits(model, gate):
     outcomes = []
 

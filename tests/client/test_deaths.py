@@ -202,13 +202,6 @@ def test_timeouts_between_the_calls_of_others_harm_none_of_them(model):
     assert set(impatient) <= {"answered", "InferTimeout"}
 
 
-def test_a_stopped_worker_is_replaced_when_a_call_times_out(model):
-    psutil.Process(model.workers[0].pid).suspend()
-    with pytest.raises(InferTimeout, match="was killed"):
-        model.infer({"x": [1.0]}, timeout=0.1)
-    assert works(model)
-
-
 def test_calls_that_a_dying_worker_had_not_begun_are_answered_by_the_next(model, gate):
     slow = called_in_a_thread(model, gate)
     answers = []

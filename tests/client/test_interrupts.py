@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from left_behind import shared_memory
 
 from neuropod_ope import InferTimeout, NeuropodError, Runtime, SpecError
 
@@ -111,11 +112,6 @@ def test_memory_of_a_closed_model_is_given_back_without_the_garbage_collector(lo
         assert shared_memory() - before < 4 * 2**20
     finally:
         gc.enable()
-
-
-def shared_memory():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssShmem"))
 
 
 def test_a_forked_child_keeps_the_outputs_that_it_inherited(load_out_of_process):

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from left_behind import descriptors
+from left_behind import descriptors, shared_memory
 from loaders import Loader
 
 from neuropod_ope import SharedMemoryExhausted, SpecError, WorkerDied
@@ -315,10 +315,12 @@ def test_thousands_of_random_sizes_do_not_grow_the_memory(load_out_of_process):
     round_of_calls()
     model.free_unused_memory()
     round_of_calls()
-    held = reply_memory(model)
+    pid = model.workers[0].pid
+    replies, both = reply_memory(model), shared_memory(pid)
     for _ in range(3):
         round_of_calls()
-    assert reply_memory(model) <= max(2 * held, 64 * 2**20)
+    assert reply_memory(model) <= max(2 * replies, 64 * 2**20)
+    assert shared_memory(pid) <= max(2 * both, 128 * 2**20)
 
 
 def test_unused_memory_is_given_back_on_request_and_taken_again(load_out_of_process):

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import random
 import signal
 
 import numpy as np
@@ -97,24 +96,6 @@ def test_a_model_that_writes_into_its_inputs_changes_nobody_elses(load_out_of_pr
     for _ in range(3):
         assert model.infer({"x": sent})["x"].tolist() == [1] * 5
     assert sent.tolist() == [0] * 5
-
-
-def test_thousands_of_random_sizes_do_not_grow_the_memory(load_out_of_process):
-    model = load_out_of_process(DOUBLE, ANY, ANY)
-    random_ = random.Random(3)
-    held = []
-    for number in range(3000):
-        size = random_.choice([1, 10, 1000, 20_000, 60_000]) + random_.randrange(50)
-        assert model.infer({"x": np.full(size, float(number))})["x"][-1] == 2 * number
-        if number % 500 == 499:
-            held.append(shared_memory_of(model.workers[0].pid))
-    assert held[-1] < 250 * 2**20
-    assert held[-1] <= held[1] * 1.5
-
-
-def shared_memory_of(pid):
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssShmem"))
 
 
 def test_hundreds_of_tensors_cross_at_once(load_out_of_process):

@@ -3,6 +3,7 @@
 import logging
 import os
 import queue
+import re
 import signal
 import threading
 
@@ -223,9 +224,10 @@ def test_deadlines_hold_while_a_model_waits_for_its_next_start(load, told):
     assert call(model)["y"] == [2]
 
 
-def test_a_load_that_takes_longer_than_its_timeout_is_ended(load, told):
-    with pytest.raises(InferTimeout, match="the load of model 'sample' did not finish in time"):
+def test_a_load_that_takes_longer_than_its_timeout_is_ended_and_shows_where_it_was(load, told):
+    with pytest.raises(InferTimeout, match="the load of model 'sample' did not finish in time") as caught:
         load("time.sleep(1000)", load_timeout=1.0)
+    assert re.search(r"main\.py.* in load", caught.value.stacks)
     assert told.wait_for("failed").state == "new"
 
 
