@@ -237,7 +237,6 @@ def load(data_dir):
         if kind == "strange": raise Strange()
         if kind == "letters": raise ValueError("\\ud800 👩‍🚀")
         if kind == "exit": raise SystemExit(3)
-        if kind == "group": raise ExceptionGroup("several", [ValueError("a"), TypeError("b")])
         return {"kind": kind}
     return run
 """

@@ -22,8 +22,6 @@ def load(data_dir):
             raise ValueError("no " + argument)
         if name == "misfit":
             return {"y": "text", "text": text}
-        if name == "slow":
-            time.sleep(float(argument))
         return {"y": x * 2 + 1, "text": text}
 
     return run
