@@ -1,6 +1,6 @@
-"""A session in a real notebook kernel, run by `test_notebooks.py` in an environment that has one.
+"""A session in a real notebook kernel, run by `test_notebooks_and_xdist.py` in an environment that has one.
 
-PYTHON notebook.py PACKAGE CACHE MARK
+PYTHON notebook_session.py PACKAGE CACHE MARK
 """
 
 import sys
