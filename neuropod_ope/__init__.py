@@ -35,10 +35,12 @@ from neuropod_ope.packaging import (
 )
 from neuropod_ope.replay import replay_capsule
 from neuropod_ope.runtime import Runtime, load_neuropod
+from neuropod_ope.sample_data import read_test_data
 from neuropod_ope.shared_worker import SharedWorker
 from neuropod_ope.supervisor.events import Event
 from neuropod_ope.supervisor.restart import RestartPolicy
 from neuropod_ope.supervisor.startup import Startup
+from neuropod_worker.package.tensors_file import SampleData
 from neuropod_worker.problem.specs import TensorSpec
 from neuropod_worker.serialization import deserialize, serialize
 
@@ -62,6 +64,7 @@ __all__ = [
     "QueueFull",
     "RestartPolicy",
     "Runtime",
+    "SampleData",
     "SharedMemoryExhausted",
     "SharedWorker",
     "SpecError",
@@ -78,6 +81,7 @@ __all__ = [
     "load_neuropod",
     "randomify_neuropod",
     "read_capsule",
+    "read_test_data",
     "replay_capsule",
     "serialize",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,13 @@ from neuropod_ope.environment import default_cache_dir
 from neuropod_ope.errors import PackageError
 from neuropod_ope.runtime import Runtime
 from neuropod_worker.package.self_test import differences
-from neuropod_worker.package.tensors_file import SampleData, read_arrays, read_test_data, write_arrays
+from neuropod_worker.package.tensors_file import (
+    LEGACY_TEST_DATA,
+    SampleData,
+    read_arrays,
+    read_test_data,
+    write_arrays,
+)
 
 _SHOWN_ELEMENTS = 40  # of a larger array numpy shows the edges
 _INDENT = "    "
@@ -21,6 +28,11 @@ def add_run_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
     command = subparsers.add_parser("run", help="call a model once and show what comes")
     command.add_argument("package", help="a package: folder or zip file")
     command.add_argument("--inputs", metavar="X.npz", help="default: the package's own test data")
+    command.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="also take the test data of old packages, a pickle: that runs code of whoever made the package",
+    )
     command.add_argument("--outputs", metavar="Y.npz", help="write the outputs to this file")
     where = command.add_mutually_exclusive_group()
     where.add_argument("--in-process", dest="out_of_process", action="store_false", help="or fail")
@@ -42,7 +54,7 @@ def _run(arguments: argparse.Namespace) -> int:
             timeout=arguments.timeout,
             lazy=True,
         )
-        data = _data(arguments.inputs, arguments.package, model.path)
+        data = _data(arguments.inputs, arguments.package, model.path, arguments.allow_pickle)
         outputs = model.infer(data.inputs)
         for worker in model.workers:
             what = f"Python {worker.python_version}"
@@ -55,12 +67,17 @@ def _run(arguments: argparse.Namespace) -> int:
     return 1 if differing else 0
 
 
-def _data(inputs: str | None, package: str, opened: str) -> SampleData:
+def _data(inputs: str | None, package: str, opened: str, allow_pickle: bool) -> SampleData:
     if inputs is not None:
         return SampleData(read_arrays(inputs), {})
-    data = read_test_data(opened)
+    data = read_test_data(opened, allow_pickle)
     if data is None:
-        raise PackageError(f"{package} has no test data to run on; give inputs: --inputs FILE.npz", package)
+        hint = "inputs: --inputs FILE.npz"
+        if os.path.exists(os.path.join(opened, LEGACY_TEST_DATA)):
+            hint = (
+                f"--allow-pickle to take {LEGACY_TEST_DATA}, which runs code of whoever made the package, or {hint}"
+            )
+        raise PackageError(f"{package} has no test data to run on; give {hint}", package)
     return data
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import platform
 import subprocess
 import sys
@@ -111,6 +112,18 @@ def test_run_takes_the_test_data_and_agrees_with_what_is_expected(tmp_path, comm
     status, shown, _ = command("run", path, "--in-process")
     assert status == 0
     assert "y: float32 (3,)\n    [2. 4. 6.]" in shown
+    assert "as the package expects" in shown
+
+
+def test_run_takes_the_pickle_of_an_old_package_only_when_told_to(tmp_path, command):
+    path = doubling(tmp_path)
+    content = {"test_input": {"x": X}, "test_output": {"y": X * 2}}
+    Path(path, "test_data.pkl").write_bytes(pickle.dumps(content, protocol=2))
+    status, _, said = command("run", path, "--in-process")
+    assert status == 1
+    assert "no test data to run on; give --allow-pickle to take test_data.pkl, which runs code of whoever" in said
+    status, shown, _ = command("run", path, "--in-process", "--allow-pickle")
+    assert status == 0
     assert "as the package expects" in shown
 
 

@@ -67,3 +67,18 @@ def test_a_legacy_pickle_is_touched_only_when_asked_to(tmp_path):
     data = read_test_data(str(tmp_path), allow_pickle=True)
     np.testing.assert_array_equal(data.inputs["x"], np.arange(3))
     assert data.outputs == {}
+
+
+def test_a_legacy_pickle_of_python_2_has_its_texts_and_numbers(tmp_path):
+    content = {"test_input": {"x": np.array([b"a", "é".encode()]), "o": np.array(["a", "bc"], object)}}
+    (tmp_path / "test_data.pkl").write_bytes(pickle.dumps(content, protocol=2))
+    inputs = read_test_data(str(tmp_path), allow_pickle=True).inputs
+    assert {name: array.tolist() for name, array in inputs.items()} == {"x": ["a", "é"], "o": ["a", "bc"]}
+    assert {array.dtype.kind for array in inputs.values()} == {"U"}
+
+
+@pytest.mark.parametrize("content", [b"no pickle", b"", pickle.dumps([1]), pickle.dumps({"test_input": 5})])
+def test_a_legacy_pickle_that_holds_no_test_data_is_a_package_error_that_names_it(tmp_path, content):
+    (tmp_path / "test_data.pkl").write_bytes(content)
+    with pytest.raises(PackageError, match=r"test_data\.pkl cannot be read"):
+        read_test_data(str(tmp_path), allow_pickle=True)

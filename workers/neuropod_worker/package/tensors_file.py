@@ -93,7 +93,22 @@ def read_test_data(directory: str, allow_pickle: bool = False) -> Optional[Sampl
         return SampleData(*sections)
     legacy = os.path.join(directory, LEGACY_TEST_DATA)
     if allow_pickle and os.path.exists(legacy):
-        with open(legacy, "rb") as file:
-            content = pickle.load(file, encoding="latin1")  # what arrays pickled by Python 2 need
-        return SampleData(content.get("test_input") or {}, content.get("test_output") or {})
+        return _read_legacy_test_data(legacy)
     return None
+
+
+def _read_legacy_test_data(path: str) -> SampleData:
+    try:
+        with open(path, "rb") as file:
+            content = pickle.load(file, encoding="latin1")  # what arrays pickled by Python 2 need
+        sections = [content.get(name) or {} for name in ("test_input", "test_output")]
+        return SampleData(
+            *({str(name): _legacy_array(name, section[name]) for name in section} for section in sections)
+        )
+    except Exception as error:  # a pickle may do and hold anything
+        raise PackageError("{} cannot be read: {}".format(path, error), path) from error
+
+
+def _legacy_array(name: str, value: Any) -> np.ndarray:
+    array = as_tensor("tensor", name, value, None)
+    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array  # the str of Python 2
