@@ -70,7 +70,7 @@ class InputMemory:
             undo.pop_all()
         if nbytes == 0:
             return np.empty(shape, dtype)
-        array: np.ndarray = owned_bytes(mapping, offset, nbytes, Owner(shared)).view(dtype).reshape(shape)
+        array: np.ndarray = owned_bytes(mapping, Owner(shared, offset, nbytes)).view(dtype).reshape(shape)
         check_inputs((self._specs[name],), {name: array})
         return array
 
@@ -92,7 +92,7 @@ class InputMemory:
             self._free_blocks()
             block = self._arena.allocate(nbytes)
         freed = self._freed
-        return owned_bytes(self._file.mapping, block, nbytes, Owner(self._file, lambda: freed.append(block)))
+        return owned_bytes(self._file.mapping, Owner(self._file, block, nbytes, lambda: freed.append(block)))
 
     def _free_blocks(self) -> None:
         assert self._arena is not None

@@ -38,6 +38,8 @@ class _Owner:
 
     def __init__(self, file: SharedFile, start: int, end: int, frame: ReceivedFrame, reader: OutputReader) -> None:
         self.file = file
+        self.start = start
+        self.nbytes = end - start
         self._frame = frame
         self._reader = reader
         self._forks = _forks[0]

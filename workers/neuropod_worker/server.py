@@ -242,10 +242,10 @@ class Server:
         outputs: Dict[str, np.ndarray] = {}
         try:
             inputs = frame.arrays()
-            outputs = model.infer(inputs, message.requested)
+            outputs, signature = model.run(inputs, message.requested)
             self._end_forked_child()
             finished = monotonic_ns()
-            sent = self._outputs.acquire(self._signatures.of(outputs), outputs)
+            sent = self._outputs.acquire(signature or self._signatures.of(outputs), outputs)
         finally:
             # Only now: an output may be a view of an input. What the model keeps is released when it lets go.
             inputs = outputs = {}

@@ -1,6 +1,6 @@
 """A model ready to run: gives arrays to its platform's backend, takes what comes and makes arrays of it."""
 
-from typing import Any, Optional, Sequence
+from typing import Any, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -37,6 +37,10 @@ class LoadedModel:
         ``inputs`` must fit the input spec: the caller has checked them. Raises ``SpecError`` for outputs that
         do not fit, or cannot be had; the model's own exceptions propagate as they are.
         """
+        return self.run(inputs, requested)[0]
+
+    def run(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Tuple[Arrays, Optional[Signature]]:
+        """The same, and the signature of the outputs if it is known already."""
         names = None if requested is None else select_outputs(self.package.outputs, requested)
         outputs = self._backend.infer(inputs, names)
         signature: Optional[Signature] = None
@@ -45,14 +49,14 @@ class LoadedModel:
         except (AttributeError, TypeError):  # lists, scalars, or no dict at all
             pass
         if signature is None or not signature.checked:
-            outputs = self._settle(outputs, signature)
+            outputs, signature = self._settle(outputs, signature), None
         if names is None:
-            return outputs
+            return outputs, signature
         missing = [name for name in names if name not in outputs]
         if missing:
             message = "the model did not return the requested output {!r}"
             raise SpecError(message.format(missing[0]), tensor=missing[0])
-        return {name: outputs[name] for name in names}
+        return {name: outputs[name] for name in names}, None
 
     def close(self) -> None:
         """Give the model up; its memory is free once nothing refers to it. A call that is running ends well."""

@@ -7,6 +7,8 @@ import numpy as np
 # Shapes vary with the data; the signatures remembered must not grow for ever.
 _MOST = 1024
 
+_ndarray = np.ndarray  # looked up for each tensor of each call
+
 
 class Signature:
     """Alike calls have the same object, so a comparison or a dictionary needs no look at the tensors.
@@ -14,19 +16,20 @@ class Signature:
     ``checked`` is the user's, to note that tensors like these are in order.
     """
 
-    __slots__ = ("_tensors", "checked")
+    __slots__ = ("_names", "_tensors", "checked")
 
     def __init__(self, tensors: Tuple[Tuple[str, Any, Tuple[int, ...]], ...]) -> None:
-        self._tensors = tensors
+        self._names = [name for name, _, _ in tensors]
+        self._tensors = [(dtype, shape) for _, dtype, shape in tensors]
         self.checked = False
 
     def fits(self, arrays: Mapping[str, Any]) -> bool:
         """Whether these are plain arrays of just these names, dtypes and shapes. False may be wrong."""
-        if len(arrays) != len(self._tensors):
+        if list(arrays) != self._names:
             return False
-        for (name, array), (known, dtype, shape) in zip(arrays.items(), self._tensors):
+        for array, (dtype, shape) in zip(arrays.values(), self._tensors):
             # By identity of the dtype: numpy has one object for each of the usual ones, and comparing is slow.
-            if name != known or type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
+            if type(array) is not _ndarray or array.dtype is not dtype or array.shape != shape:
                 return False
         return True
 
@@ -56,5 +59,5 @@ class Signatures:
             if len(self._known) >= _MOST:
                 self._known.clear()
             signature = self._known[key] = Signature(tensors)
-        self._last = signature if all(type_ is np.ndarray for type_ in types) else None
+        self._last = signature if all(type_ is _ndarray for type_ in types) else None
         return signature

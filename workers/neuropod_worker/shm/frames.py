@@ -15,7 +15,7 @@ from neuropod_worker.problem.dtypes import DTYPES, numpy_dtype
 from neuropod_worker.shm.arena import ALIGNMENT, Arena, SharedMemoryExhausted
 from neuropod_worker.shm.control import Elsewhere
 from neuropod_worker.shm.mapping import Mapping
-from neuropod_worker.shm.placed import Owner, Placed, SharedFile, owned_bytes, placed
+from neuropod_worker.shm.placed import Owner, Placed, SharedFile, lend, owned_bytes, placed, take_back
 from neuropod_worker.shm.strings import decode_strings, element_count, encode_strings
 from neuropod_worker.wire.codec import ProtocolViolation
 from neuropod_worker.wire.messages import IN_ARENA, IN_FILE, Tensor
@@ -122,8 +122,7 @@ class SendingFrames:
             frame = self._lay_out(key, arrays, places or [None] * len(arrays))
         if places is not None:
             frame.lent = tuple([(place, array) for place, array in zip(places, arrays.values()) if place])
-            for place, array in frame.lent:
-                place.owner.lend(array)
+            lend(frame.lent)
         return frame
 
     def _lay_out(self, key: Any, arrays: Dict[str, np.ndarray], places: "List[Optional[Placed]]") -> SentFrame:
@@ -189,7 +188,7 @@ class SendingFrames:
     def place(self, nbytes: int) -> np.ndarray:
         """So many bytes of the arena as an array: what is made of it and then sent is not copied."""
         block, freed = self.allocate(nbytes), self._freed
-        return owned_bytes(self._mapping, block, nbytes, Owner(self._own_file, lambda: freed.append(block)))
+        return owned_bytes(self._mapping, Owner(self._own_file, block, nbytes, lambda: freed.append(block)))
 
     def _new_frame(self, key: Any, nbytes: int, needs_block: bool) -> SentFrame:
         block = self.allocate(nbytes) if needs_block else None
@@ -255,8 +254,7 @@ class SendingFrames:
 
 def _take_back(frame: SentFrame) -> None:
     lent, frame.lent = frame.lent, ()
-    for place, _ in lent:
-        place.owner.take_back()
+    take_back(lent)
 
 
 class ReceivedFrame:
