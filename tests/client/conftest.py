@@ -6,7 +6,7 @@ import psutil
 import pytest
 from gates import Gate
 from left_behind import kernel_objects
-from loaders import WAYS, Loader
+from loaders import EXECUTORS, WAYS, Loader
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +28,13 @@ def nothing_is_left(request):
 
 @pytest.fixture(params=WAYS.values(), ids=WAYS)
 def load(request, tmp_path):
+    loader = Loader(tmp_path, **request.param)
+    with loader.runtime:
+        yield loader
+
+
+@pytest.fixture(params=EXECUTORS.values(), ids=EXECUTORS)
+def load_in_executors(request, tmp_path):
     loader = Loader(tmp_path, **request.param)
     with loader.runtime:
         yield loader

@@ -7,7 +7,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from loaders import WAYS, Loader
 
 from neuropod_ope import Capsule, InferTimeout, PackageError, Runtime, WorkerDied, read_capsule, replay_capsule
 from neuropod_ope.cli import main
@@ -33,17 +32,15 @@ def load(d):
 """
 
 
-@pytest.fixture(params=["worker", "worker, portable twins"])
-def load(request, tmp_path):
-    loader = Loader(tmp_path, **WAYS[request.param])
+@pytest.fixture
+def load(load_in_workers, tmp_path):
+    code = CODE.format(fixed=str(tmp_path / "fixed"))
+    return lambda **options: load_in_workers(code, IN, OUT, **{"capsule": tmp_path / "capsules", **options})
 
-    def load(**options):
-        code = CODE.format(fixed=str(tmp_path / "fixed"))
-        return loader(code, IN, OUT, **{"capsule": tmp_path / "capsules", **options})
 
-    with loader.runtime as runtime:
-        load.runtime = runtime
-        yield load
+@pytest.fixture
+def runtime(load_in_workers):
+    return load_in_workers.runtime
 
 
 @pytest.fixture
@@ -155,28 +152,28 @@ def test_a_crash_loop_does_not_fill_the_disk(load, folder, caplog):
     assert "leaves no more" in caplog.text
 
 
-def test_a_replay_does_again_what_happened(load, caplog):
+def test_a_replay_does_again_what_happened(load, runtime, caplog):
     caplog.set_level(logging.ERROR)
     path = dies(load()).capsule
     with pytest.raises(WorkerDied, match="SIGSEGV"):
-        replay_capsule(path, runtime=load.runtime)
+        replay_capsule(path, runtime=runtime)
     late = dies(load(), "hang", timeout=0.3).capsule
     with pytest.raises(InferTimeout):
-        replay_capsule(late, runtime=load.runtime, timeout=0.3)
+        replay_capsule(late, runtime=runtime, timeout=0.3)
 
 
-def test_a_replay_of_a_model_that_was_repaired_gives_its_outputs(load, tmp_path):
+def test_a_replay_of_a_model_that_was_repaired_gives_its_outputs(load, runtime, tmp_path):
     model = load()
     path = dies(model, "crash unless fixed").capsule
     with pytest.raises(WorkerDied, match="exited with status 7"):
-        replay_capsule(path, runtime=load.runtime)
+        replay_capsule(path, runtime=runtime)
     (tmp_path / "fixed").touch()
-    assert replay_capsule(path, runtime=load.runtime)["z"].tolist() == [101.0, 102.0]
+    assert replay_capsule(path, runtime=runtime)["z"].tolist() == [101.0, 102.0]
     moved = tmp_path / "moved"
     (tmp_path / "model1" / "packaged").rename(moved)
     with pytest.raises(PackageError):
-        replay_capsule(path, runtime=load.runtime)
-    assert replay_capsule(path, moved, runtime=load.runtime)["z"].tolist() == [101.0, 102.0]
+        replay_capsule(path, runtime=runtime)
+    assert replay_capsule(path, moved, runtime=runtime)["z"].tolist() == [101.0, 102.0]
 
 
 def test_the_command_line_tells_what_is_in_it_and_replays_it(load, tmp_path, capsys):

@@ -55,13 +55,8 @@ def load(data_dir):
 
 
 @pytest.fixture
-def load(load_in_workers):
-    return load_in_workers
-
-
-@pytest.fixture
-def model(load):
-    return load(HANGING, IN, OUT)
+def model(load_in_workers):
+    return load_in_workers(HANGING, IN, OUT)
 
 
 def call(model, order="", **options):

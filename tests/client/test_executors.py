@@ -5,19 +5,11 @@ import threading
 
 import numpy as np
 import pytest
-from loaders import EXECUTORS, Loader
 
 from neuropod_ope import HandleClosed, LoadError, ModelError, NeuropodError, SpecError, TensorSpec
 from neuropod_worker.problem.dtypes import DTYPES
 
 pytestmark = pytest.mark.workers
-
-
-@pytest.fixture(params=EXECUTORS.values(), ids=EXECUTORS)
-def load(request, tmp_path):
-    loader = Loader(tmp_path, **request.param)
-    with loader.runtime:
-        yield loader
 
 
 ANY = ("float32", None)
@@ -33,8 +25,8 @@ SHAPES = [(), (0,), (3, 0, 2), (1,), (5,), (2, 3, 4), (300, 1001)]
 
 
 @pytest.mark.parametrize("dtype", sorted(DTYPES - {"string"}))
-def test_arrays_of_every_dtype_and_shape_come_back_equal(load, dtype):
-    model = echo(load, x=(dtype, None))
+def test_arrays_of_every_dtype_and_shape_come_back_equal(load_in_executors, dtype):
+    model = echo(load_in_executors, x=(dtype, None))
     for shape in SHAPES:
         sent = (np.arange(np.prod(shape)) % 7).reshape(shape).astype(dtype)
         for _ in range(3):
@@ -44,8 +36,8 @@ def test_arrays_of_every_dtype_and_shape_come_back_equal(load, dtype):
             assert (came == sent).all()
 
 
-def test_arrays_of_any_layout_come_back_equal(load):
-    model = echo(load, x=("int32", None))
+def test_arrays_of_any_layout_come_back_equal(load_in_executors):
+    model = echo(load_in_executors, x=("int32", None))
     base = np.arange(60_000, dtype=np.int32).reshape(200, 300)
     for sent in (base.T, base[::3, ::-2], base.astype(">i4"), np.asfortranarray(base), base[:, :0], base[7]):
         came = model.infer({"x": sent})["x_out"]
@@ -54,8 +46,8 @@ def test_arrays_of_any_layout_come_back_equal(load):
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (2, 2), (0, 3)])
-def test_strings_of_any_rank_come_back_equal(load, shape):
-    model = echo(load, x=("string", None))
+def test_strings_of_any_rank_come_back_equal(load_in_executors, shape):
+    model = echo(load_in_executors, x=("string", None))
     some = ["", "straße", "日本語", "👩‍🚀 to the 🌍"][: int(np.prod(shape))]
     texts = np.array(some, dtype=np.str_).reshape(shape)
     for sent in (texts, texts.astype(object)):
@@ -65,7 +57,7 @@ def test_strings_of_any_rank_come_back_equal(load, shape):
         assert came.tolist() == texts.tolist()
 
 
-def test_anything_that_holds_numbers_can_be_an_input(load):
+def test_anything_that_holds_numbers_can_be_an_input(load_in_executors):
     class OnlyDLPack:
         def __init__(self, array):
             self.array = array
@@ -76,7 +68,7 @@ def test_anything_that_holds_numbers_can_be_an_input(load):
         def __dlpack_device__(self):
             return self.array.__dlpack_device__()
 
-    model = echo(load, x=ANY)
+    model = echo(load_in_executors, x=ANY)
     values = np.array([1, 2, 3], np.float32)
     for sent in (
         values,
@@ -104,8 +96,8 @@ def test_anything_that_holds_numbers_can_be_an_input(load):
         ([1e300], "float64"),
     ],
 )
-def test_what_cannot_be_an_input_is_named(load, value, says):
-    model = echo(load, x=ANY)
+def test_what_cannot_be_an_input_is_named(load_in_executors, value, says):
+    model = echo(load_in_executors, x=ANY)
     with pytest.raises(SpecError, match=says) as caught:
         model.infer({"x": value})
     assert "'x'" in str(caught.value)
@@ -126,8 +118,8 @@ def test_what_cannot_be_an_input_is_named(load, value, says):
         ("float32", 5),
     ],
 )
-def test_pythons_numbers_take_the_declared_dtype(load, dtype, value):
-    model = echo(load, x=(dtype, None))
+def test_pythons_numbers_take_the_declared_dtype(load_in_executors, dtype, value):
+    model = echo(load_in_executors, x=(dtype, None))
     came = model.infer({"x": value})["x_out"]
     expected = np.array(value, dtype="U" if dtype == "string" else dtype)
     assert came.dtype.kind == expected.dtype.kind
@@ -148,9 +140,9 @@ def test_pythons_numbers_take_the_declared_dtype(load, dtype, value):
         ("float64", np.ma.masked_array([1.0, 2.0], [True, False])),
     ],
 )
-def test_what_the_declared_dtype_cannot_hold_is_an_error(load, dtype, value):
+def test_what_the_declared_dtype_cannot_hold_is_an_error(load_in_executors, dtype, value):
     with pytest.raises(SpecError, match="'x'"):
-        echo(load, x=(dtype, None)).infer({"x": value})
+        echo(load_in_executors, x=(dtype, None)).infer({"x": value})
 
 
 def test_text_that_utf8_cannot_carry_is_an_error_out_of_process_and_the_model_goes_on(load_out_of_process):
@@ -170,8 +162,10 @@ def test_text_that_utf8_cannot_carry_is_an_error_out_of_process_and_the_model_go
         ({"x": np.zeros((2, 3), "f4"), "y": np.zeros(5, "f4")}, "dimension 0 should be 2 (the symbol 'n'"),
     ],
 )
-def test_inputs_that_do_not_fit_are_named_with_what_was_expected(load, inputs, says):
-    model = load(ECHO, {"x": ("float32", ("n", 3)), "y": ("float32", ("n",))}, {"x_out": ANY, "y_out": ANY})
+def test_inputs_that_do_not_fit_are_named_with_what_was_expected(load_in_executors, inputs, says):
+    model = load_in_executors(
+        ECHO, {"x": ("float32", ("n", 3)), "y": ("float32", ("n",))}, {"x_out": ANY, "y_out": ANY}
+    )
     with pytest.raises(ValueError) as caught:
         model.infer(inputs)
     assert says in str(caught.value)
@@ -188,9 +182,9 @@ def test_inputs_that_do_not_fit_are_named_with_what_was_expected(load, inputs, s
         ("{'x': object()}", "output 'x'"),
     ],
 )
-def test_outputs_that_do_not_fit_are_named_and_the_model_goes_on(load, returned, says):
+def test_outputs_that_do_not_fit_are_named_and_the_model_goes_on(load_in_executors, returned, says):
     code = f"def load(data_dir):\n    return lambda x: {{'x': x}} if x[0] else {returned}\n"
-    model = load(code, {"x": ("float32", (2,))}, {"x": ("float32", (2,))})
+    model = load_in_executors(code, {"x": ("float32", (2,))}, {"x": ("float32", (2,))})
     for _ in range(2):
         with pytest.raises(SpecError) as caught:
             model.infer({"x": np.zeros(2, "f4")})
@@ -198,23 +192,23 @@ def test_outputs_that_do_not_fit_are_named_and_the_model_goes_on(load, returned,
         assert model.infer({"x": np.ones(2, "f4")})["x"].tolist() == [1, 1]
 
 
-def test_without_validation_tensors_pass_as_they_are(load):
+def test_without_validation_tensors_pass_as_they_are(load_in_executors):
     code = "def load(data_dir):\n    return lambda x: {'x': x * 2}\n"
-    model = load(code, {"x": ("float32", (2,))}, {"x": ("float32", (2,))}, validate=False)
+    model = load_in_executors(code, {"x": ("float32", (2,))}, {"x": ("float32", (2,))}, validate=False)
     assert model.infer({"x": np.arange(3)})["x"].tolist() == [0, 2, 4]
 
 
-def test_the_inputs_left_out_are_the_models_affair(load):
+def test_the_inputs_left_out_are_the_models_affair(load_in_executors):
     code = "def load(data_dir):\n    return lambda x, y=10.0: {'sum': x + y}\n"
-    model = load(code, {"x": ("float64", None), "y": ("float64", None)}, {"sum": ("float64", None)})
+    model = load_in_executors(code, {"x": ("float64", None), "y": ("float64", None)}, {"sum": ("float64", None)})
     assert model.infer({"x": [1.0]})["sum"] == [11]
     assert model.infer({"x": [1.0], "y": [2.0]})["sum"] == [3]
     with pytest.raises(ModelError, match="missing 1 required positional argument: 'x'"):
         model.infer({})
 
 
-def test_requested_outputs_select_a_subset(load):
-    model = echo(load, x=ANY, y=ANY)
+def test_requested_outputs_select_a_subset(load_in_executors):
+    model = echo(load_in_executors, x=ANY, y=ANY)
     inputs = {"x": [1.0], "y": [2.0]}
     assert set(model.infer(inputs)) == {"x_out", "y_out"}
     assert set(model.infer(inputs, ["y_out"])) == {"y_out"}
@@ -252,8 +246,10 @@ def load(data_dir):
         ("exit", "SystemExit"),
     ],
 )
-def test_the_models_own_exception_arrives_with_its_traceback_and_the_model_goes_on(load, kind, remote_type):
-    model = load(RAISES, {"kind": ("string", ())}, {"kind": ("string", ())})
+def test_the_models_own_exception_arrives_with_its_traceback_and_the_model_goes_on(
+    load_in_executors, kind, remote_type
+):
+    model = load_in_executors(RAISES, {"kind": ("string", ())}, {"kind": ("string", ())})
     for _ in range(2):
         with pytest.raises(ModelError) as caught:
             model.infer({"kind": kind})
@@ -264,16 +260,16 @@ def test_the_models_own_exception_arrives_with_its_traceback_and_the_model_goes_
     assert not any(worker.restarts for worker in model.workers)
 
 
-def test_a_model_that_cannot_be_loaded_says_why(load):
+def test_a_model_that_cannot_be_loaded_says_why(load_in_executors):
     code = "import nowhere_to_be_found\n"
     with pytest.raises(LoadError, match="nowhere_to_be_found") as caught:
-        load(code, {"x": ANY}, {"x": ANY})
+        load_in_executors(code, {"x": ANY}, {"x": ANY})
     assert caught.value.remote_type.endswith("ModuleNotFoundError")
     assert "main.py" in caught.value.remote_traceback
 
 
-def test_a_handle_tells_the_problem(load):
-    model = load(ECHO, {"x": ("float32", ("n", None, 3))}, {"x_out": ANY})
+def test_a_handle_tells_the_problem(load_in_executors):
+    model = load_in_executors(ECHO, {"x": ("float32", ("n", None, 3))}, {"x_out": ANY})
     assert model.name == "sample"
     assert model.platform == "python"
     assert model.inputs == (TensorSpec("x", "float32", ("n", None, 3)),)
@@ -281,20 +277,20 @@ def test_a_handle_tells_the_problem(load):
     assert "sample" in repr(model) and "python" in repr(model) and "ready" in repr(model)
 
 
-def test_a_lazy_model_is_loaded_when_it_is_asked_to_be_or_first_called(load):
-    model = load("raise ValueError('loaded')", {"x": ANY}, {"x_out": ANY}, lazy=True)
+def test_a_lazy_model_is_loaded_when_it_is_asked_to_be_or_first_called(load_in_executors):
+    model = load_in_executors("raise ValueError('loaded')", {"x": ANY}, {"x_out": ANY}, lazy=True)
     assert "new" in repr(model)
     with pytest.raises(LoadError, match="loaded"):
         model.load()
     with pytest.raises(LoadError, match="loaded"):
         model.infer({"x": [1]})
-    working = load(ECHO, {"x": ANY}, {"x_out": ANY}, lazy=True)
+    working = load_in_executors(ECHO, {"x": ANY}, {"x_out": ANY}, lazy=True)
     assert working.infer({"x": [1]})["x_out"] == [1]
     working.load()
 
 
-def test_a_closed_model_says_so(load):
-    model = echo(load, x=ANY)
+def test_a_closed_model_says_so(load_in_executors):
+    model = echo(load_in_executors, x=ANY)
     with model:
         assert model.infer({"x": [1]})["x_out"] == [1]
     model.close()
@@ -305,13 +301,13 @@ def test_a_closed_model_says_so(load):
     assert "closed" in repr(model)
 
 
-def test_a_model_nobody_refers_to_closes_itself(load):
-    echo(load, x=ANY).infer({"x": [1]})
+def test_a_model_nobody_refers_to_closes_itself(load_in_executors):
+    echo(load_in_executors, x=ANY).infer({"x": [1]})
     gc.collect()  # what is left is looked at after each test
 
 
-def test_many_threads_may_call_one_model(load):
-    model = echo(load, x=("int64", None))
+def test_many_threads_may_call_one_model(load_in_executors):
+    model = echo(load_in_executors, x=("int64", None))
     wrong = []
 
     def call(number):

@@ -9,7 +9,7 @@ import threading
 import psutil
 import pytest
 from gates import GATED, INPUTS, OUTPUTS
-from loaders import EXECUTORS, WAYS, Loader
+from loaders import Loader
 
 from neuropod_ope import (
     HandleClosed,
@@ -50,7 +50,7 @@ def test_the_signs_of_a_worker_say_what_is_the_matter(signs, problem):
 
 
 @pytest.fixture
-def load(load_in_workers):
+def load_gated(load_in_workers):
     return lambda before="", **options: load_in_workers(before + GATED, INPUTS, OUTPUTS, **options)
 
 
@@ -59,8 +59,8 @@ def only(health):
     return progress
 
 
-def test_a_model_that_waits_is_well(load):
-    model = load()
+def test_a_model_that_waits_is_well(load_gated):
+    model = load_gated()
     health = model.health()
     assert (health.live, health.ready, health.state) == (True, True, "ready")
     progress = only(health)
@@ -71,8 +71,8 @@ def test_a_model_that_waits_is_well(load):
     assert only(model.health()).step == "waiting"
 
 
-def test_a_model_that_runs_says_what_and_since_when(load, gate):
-    model = load()
+def test_a_model_that_runs_says_what_and_since_when(load_gated, gate):
+    model = load_gated()
     future = model.submit(gate.inputs)
     gate.wait_begun()
     first = model.health()
@@ -86,8 +86,8 @@ def test_a_model_that_runs_says_what_and_since_when(load, gate):
     future.result()
 
 
-def test_a_model_that_runs_the_same_call_for_too_long_is_stuck(load, gate):
-    model = load(timeout=1000)
+def test_a_model_that_runs_the_same_call_for_too_long_is_stuck(load_gated, gate):
+    model = load_gated(timeout=1000)
     future = model.submit(gate.inputs)
     gate.wait_begun()
     assert model.health().ready
@@ -99,8 +99,8 @@ def test_a_model_that_runs_the_same_call_for_too_long_is_stuck(load, gate):
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_a_stopped_worker_is_not_well_until_it_is_continued(load, gate, busy):
-    model = load()
+def test_a_stopped_worker_is_not_well_until_it_is_continued(load_gated, gate, busy):
+    model = load_gated()
     worker = psutil.Process(model.workers[0].pid)
     if busy:
         future = model.submit(gate.inputs)
@@ -119,9 +119,9 @@ def test_a_stopped_worker_is_not_well_until_it_is_continued(load, gate, busy):
         assert future.result()["y"] == [1.0]
 
 
-def test_a_worker_that_waits_and_takes_nothing_is_deaf(load):
+def test_a_worker_that_waits_and_takes_nothing_is_deaf(load_gated):
     # Its main thread has left the loop that reads the mailbox, while its page still says that it waits.
-    model = load(
+    model = load_gated(
         "import signal, threading, time\ndef hang(*_): time.sleep(1000)\nsignal.signal(signal.SIGUSR1, hang)\n"
     )
     model.infer({"x": [1.0]})
@@ -141,8 +141,8 @@ def has_ended(pid):
         return True
 
 
-def test_a_dead_worker_is_never_said_to_be_well(load):
-    model = load(restart=RestartPolicy(ceiling=0))
+def test_a_dead_worker_is_never_said_to_be_well(load_gated):
+    model = load_gated(restart=RestartPolicy(ceiling=0))
     pid = model.workers[0].pid
     os.kill(pid, signal.SIGKILL)
     while not has_ended(pid):
@@ -153,8 +153,8 @@ def test_a_dead_worker_is_never_said_to_be_well(load):
     assert (health.live, health.ready, health.state, only(health).problem) == (False, False, "stopped", "dead")
 
 
-def test_a_model_that_is_being_loaded_lives_and_is_not_ready(load, gate):
-    model = load(gate.code, lazy=True)
+def test_a_model_that_is_being_loaded_lives_and_is_not_ready(load_gated, gate):
+    model = load_gated(gate.code, lazy=True)
     assert model.health() == Health(False, False, "new", ())
     thread = threading.Thread(target=model.load)
     thread.start()
@@ -169,9 +169,9 @@ def test_a_model_that_is_being_loaded_lives_and_is_not_ready(load, gate):
     thread.join()
 
 
-def test_spare_workers_show_their_progress_too(load):
+def test_spare_workers_show_their_progress_too(load_gated):
     told = queue.SimpleQueue()
-    model = load(restart=RestartPolicy(standby=1), on_event=told.put)
+    model = load_gated(restart=RestartPolicy(standby=1), on_event=told.put)
     while told.get().event != "spare ready":
         pass
     assert [progress.pid for progress in model.health().progress] == [worker.pid for worker in model.workers]
@@ -193,8 +193,8 @@ def test_several_instances_take_calls_as_long_as_one_of_them_is_well(load_out_of
         model.wait_ready()
 
 
-def test_a_closed_model_is_not_well(load):
-    model = load()
+def test_a_closed_model_is_not_well(load_gated):
+    model = load_gated()
     model.close()
     assert model.health() == Health(False, False, "closed", ())
     for call in (model.wait_ready, model.drain):
@@ -202,10 +202,12 @@ def test_a_closed_model_is_not_well(load):
             call()
 
 
-def test_waiting_for_a_model_that_was_given_up_raises_its_cause_and_does_not_try_again(load, tmp_path):
+def test_waiting_for_a_model_that_was_given_up_raises_its_cause_and_does_not_try_again(load_gated, tmp_path):
     broken = tmp_path / "broken"
     told = queue.SimpleQueue()
-    model = load(f"import os\nif os.path.exists({str(broken)!r}): raise ValueError('gone')\n", on_event=told.put)
+    model = load_gated(
+        f"import os\nif os.path.exists({str(broken)!r}): raise ValueError('gone')\n", on_event=told.put
+    )
     broken.touch()
     os.kill(model.workers[0].pid, signal.SIGKILL)
     while told.get().event != "give up":
@@ -231,11 +233,9 @@ def test_health_is_what_it_says_for_a_model_in_this_process(tmp_path):
 # ---- draining
 
 
-@pytest.fixture(params=EXECUTORS.values(), ids=EXECUTORS)
-def load_any(request, tmp_path):
-    loader = Loader(tmp_path, **request.param)
-    with loader.runtime:
-        yield lambda **options: loader(GATED, INPUTS, OUTPUTS, **options)
+@pytest.fixture
+def load_any(load_in_executors):
+    return lambda **options: load_in_executors(GATED, INPUTS, OUTPUTS, **options)
 
 
 def test_a_drained_model_finishes_what_it_has_and_takes_nothing_new(load_any, gate):
@@ -263,8 +263,8 @@ def test_a_drained_model_finishes_what_it_has_and_takes_nothing_new(load_any, ga
     assert [future.result()["y"].tolist() for future in futures[1:]] == [[2.0 * number] for number in range(50)]
 
 
-def test_a_drain_waits_for_calls_that_wait_for_a_load(load, gate):
-    model = load(gate.code, lazy=True)
+def test_a_drain_waits_for_calls_that_wait_for_a_load(load_gated, gate):
+    model = load_gated(gate.code, lazy=True)
     answers = []
     calling = threading.Thread(target=lambda: answers.append(model.infer({"x": [3.0]})["y"].tolist()))
     calling.start()
@@ -279,8 +279,8 @@ def test_a_drain_waits_for_calls_that_wait_for_a_load(load, gate):
     assert answers == [[6.0]]
 
 
-def test_what_an_iteration_sent_ahead_survives_a_drain_and_a_close(load):
-    model = load()
+def test_what_an_iteration_sent_ahead_survives_a_drain_and_a_close(load_gated):
+    model = load_gated()
     iteration = model.infer_many([{"x": [float(number)]} for number in range(4)], max_in_flight=4)
     assert next(iteration)["y"] == [0]
     model.drain()
@@ -302,13 +302,6 @@ def test_a_model_without_calls_is_drained_at_once(load_any):
 # ---- warming up
 
 
-@pytest.fixture(params=WAYS.values(), ids=WAYS)
-def loader(request, tmp_path):
-    loader = Loader(tmp_path, **request.param)
-    with loader.runtime:
-        yield loader
-
-
 COUNTING = """
 import os
 def load(d):
@@ -322,25 +315,25 @@ def load(d):
 X, CALLS = {"x": ("float64", (None,))}, {"calls": ("int64", ())}
 
 
-def test_a_warm_model_has_run_its_test_data_before_its_first_call_and_after_each_restart(loader):
-    path = loader.package(COUNTING.format(unlucky=""), X, CALLS, test_input_data={"x": [1.0]})
-    model = loader.runtime.load(path, out_of_process=loader.out_of_process, warm_up=True)
+def test_a_warm_model_has_run_its_test_data_before_its_first_call_and_after_each_restart(load):
+    path = load.package(COUNTING.format(unlucky=""), X, CALLS, test_input_data={"x": [1.0]})
+    model = load.runtime.load(path, out_of_process=load.out_of_process, warm_up=True)
     assert model.infer({"x": [1.0]})["calls"] == 2
-    if loader.out_of_process:
+    if load.out_of_process:
         os.kill(model.workers[0].pid, signal.SIGKILL)
         assert model.infer({"x": [1.0]})["calls"] == 2
 
 
-def test_a_warm_up_that_fails_is_a_load_that_failed(loader, tmp_path):
+def test_a_warm_up_that_fails_is_a_load_that_failed(load, tmp_path):
     marker = tmp_path / "unlucky"
-    path = loader.package(COUNTING.format(unlucky=str(marker)), X, CALLS, test_input_data={"x": [1.0]})
+    path = load.package(COUNTING.format(unlucky=str(marker)), X, CALLS, test_input_data={"x": [1.0]})
     marker.touch()
     with pytest.raises(LoadError, match=r"warm-up failed: .*unlucky") as caught:
-        loader.runtime.load(path, out_of_process=loader.out_of_process, warm_up=True)
+        load.runtime.load(path, out_of_process=load.out_of_process, warm_up=True)
     assert caught.value.remote_type == "ValueError"
 
 
-def test_a_package_without_test_data_cannot_be_warmed_up(loader):
-    path = loader.package(COUNTING.format(unlucky=""), X, CALLS)
+def test_a_package_without_test_data_cannot_be_warmed_up(load):
+    path = load.package(COUNTING.format(unlucky=""), X, CALLS)
     with pytest.raises(PackageError, match="no test data"):
-        loader.runtime.load(path, out_of_process=loader.out_of_process, warm_up=True)
+        load.runtime.load(path, out_of_process=load.out_of_process, warm_up=True)

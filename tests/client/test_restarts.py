@@ -9,7 +9,6 @@ import threading
 
 import numpy as np
 import pytest
-from loaders import WAYS, Loader
 
 from neuropod_ope import HandleClosed, InferTimeout, LoadError, RestartPolicy, Runtime, WorkerDied
 from neuropod_ope.supervisor.events import LEVELS
@@ -71,16 +70,13 @@ def told():
     return Told()
 
 
-@pytest.fixture(params=["worker", "worker, portable twins"])
-def load(request, tmp_path, told):
-    loader = Loader(tmp_path, **WAYS[request.param])
-
+@pytest.fixture
+def load(load_in_workers, tmp_path, told):
     def load(on_load="pass", **options):
         code = MODEL_CODE.format(folder=str(tmp_path), on_load=on_load)
-        return loader(code, IN, OUT, on_event=told, **options)
+        return load_in_workers(code, IN, OUT, on_event=told, **options)
 
-    with loader.runtime:
-        yield load
+    return load
 
 
 @pytest.fixture

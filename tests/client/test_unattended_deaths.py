@@ -20,13 +20,8 @@ ANY = {"x": ("float64", None)}
 
 
 @pytest.fixture
-def load(load_in_workers):
-    return load_in_workers
-
-
-@pytest.fixture
-def model(load):
-    return load(GATED, INPUTS, OUTPUTS)
+def model(load_in_workers):
+    return load_in_workers(GATED, INPUTS, OUTPUTS)
 
 
 def works(model):
@@ -51,10 +46,10 @@ def test_the_call_that_ran_fails_and_the_others_are_answered_with_what_was_submi
     assert model.workers[0].restarts == 1
 
 
-def test_text_is_sent_again_as_it_was_submitted(load, gate):
+def test_text_is_sent_again_as_it_was_submitted(load_in_workers, gate):
     code = "import os, time\ndef load(d):\n    def run(x):\n"
     code += "        while os.path.exists(str(x)): time.sleep(0.001)\n        return {'y': x}\n    return run\n"
-    model = load(code, {"x": ("string", ())}, {"y": ("string", ())})
+    model = load_in_workers(code, {"x": ("string", ())}, {"y": ("string", ())})
     gate.open()
     running = model.submit({"x": str(gate.path)})
     array = np.array("before")
@@ -66,8 +61,8 @@ def test_text_is_sent_again_as_it_was_submitted(load, gate):
     assert running.exception() is None or isinstance(running.exception(), WorkerDied)
 
 
-def test_an_allocated_array_is_lent_until_its_submitted_call_is_done_over_a_death(load, gate):
-    model = load(GATED, INPUTS, OUTPUTS)
+def test_an_allocated_array_is_lent_until_its_submitted_call_is_done_over_a_death(load_in_workers, gate):
+    model = load_in_workers(GATED, INPUTS, OUTPUTS)
     running = model.submit(gate.inputs)
     array = model.allocate("x", (10_000,))
     array[:] = 7
@@ -191,9 +186,11 @@ def test_an_iteration_that_is_given_up_runs_nothing_more(model, gate):
     assert model.infer({"x": [1.0]})["runs"] == 3
 
 
-def test_a_model_that_cannot_be_loaded_again_fails_what_waits_for_it(load, tmp_path, gate):
+def test_a_model_that_cannot_be_loaded_again_fails_what_waits_for_it(load_in_workers, tmp_path, gate):
     broken = tmp_path / "broken"
-    model = load(f"import os\nif os.path.exists({str(broken)!r}): raise ValueError('no')\n{GATED}", INPUTS, OUTPUTS)
+    model = load_in_workers(
+        f"import os\nif os.path.exists({str(broken)!r}): raise ValueError('no')\n{GATED}", INPUTS, OUTPUTS
+    )
     running = model.submit(gate.inputs)
     waiting = [model.submit({"x": [1.0]}) for _ in range(3)]
     gate.wait_begun()
@@ -250,9 +247,9 @@ def test_more_threads_than_a_mailbox_has_slots_all_get_a_turn(model, gate):
     assert held.result()["runs"] == 1
 
 
-def test_closing_a_model_of_a_shared_worker_fails_its_calls_and_none_of_anothers(load, gate):
-    package = load.package(GATED, INPUTS, OUTPUTS)
-    with load.runtime.worker(load.runtime.environment(package)) as worker:
+def test_closing_a_model_of_a_shared_worker_fails_its_calls_and_none_of_anothers(load_in_workers, gate):
+    package = load_in_workers.package(GATED, INPUTS, OUTPUTS)
+    with load_in_workers.runtime.worker(load_in_workers.runtime.environment(package)) as worker:
         one, other = worker.load(package), worker.load(package)
         held = other.submit(gate.inputs)
         ours = [one.submit({"x": [1.0]}) for _ in range(50)]
@@ -267,9 +264,9 @@ def test_closing_a_model_of_a_shared_worker_fails_its_calls_and_none_of_anothers
 
 
 @pytest.mark.parametrize("size", [1, 30_000])
-def test_with_retries_a_call_that_was_run_is_made_again_as_it_was_submitted(load, gate, size):
+def test_with_retries_a_call_that_was_run_is_made_again_as_it_was_submitted(load_in_workers, gate, size):
     code = GATED.replace("runs.append(x.flat[0])", "runs.append(x.flat[0])\n        x += 1")
-    model = load(code, INPUTS, OUTPUTS, retries=1)
+    model = load_in_workers(code, INPUTS, OUTPUTS, retries=1)
     array = np.full(size, 3.0)
     future = model.submit({"x": array, "gate": str(gate.path)})
     array[:] = -1
