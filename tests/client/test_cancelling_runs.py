@@ -8,7 +8,7 @@ import threading
 import pytest
 from gates import GATED, INPUTS, OUTPUTS
 
-from neuropod_ope import InferTimeout, Runtime
+from neuropod_ope import InferTimeout
 
 pytestmark = pytest.mark.workers
 
@@ -113,8 +113,3 @@ def test_without_that_a_run_goes_on_and_the_next_call_comes_behind_it(load, gate
     gate.open()
     assert works(model)
     assert model.workers[0].restarts == 0
-
-
-def test_another_choice_is_refused(tmp_path):
-    with Runtime(cache_dir=tmp_path) as runtime, pytest.raises(ValueError, match="cancel must be 'queue' or 'kill'"):
-        runtime.load(tmp_path / "any", cancel="both")

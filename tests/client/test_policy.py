@@ -22,26 +22,35 @@ def test_a_policy_that_is_none_is_refused(policy, error, says):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "error", "says"),
     [
-        ({"visible_gpu": "0"}, "visible_gpu must be the index"),
-        ({"visible_gpu": -1}, "visible_gpu must be the index"),
-        ({"timeout": "3"}, "timeout='3'"),
-        ({"timeout": 0}, "timeout=0"),
-        ({"timeout": 1, "out_of_process": False}, "needs a model that runs out of process"),
-        ({"wait": "poll"}, "wait must be one of 'adaptive', 'spin', 'block', not 'poll'"),
-        ({"instances": 0}, "instances must be a number of workers, at least 1, not 0"),
-        ({"instances": True}, "instances must be a number of workers"),
-        ({"instances": "2"}, "instances must be a number of workers"),
-        ({"instances": 2, "out_of_process": False}, "need a model that runs out of process"),
-        ({"threads": 0}, "threads must be a number of threads, at least 1, not 0"),
-        ({"threads": 2, "out_of_process": False}, "need a model that runs out of process"),
-        ({"affinity": [10**6]}, "affinity names the processors"),
-        ({"out_of_process": "yes"}, "out_of_process must be one of None, True, False, not 'yes'"),
+        ({"visible_gpu": "0"}, ValueError, "visible_gpu must be the index"),
+        ({"visible_gpu": -1}, ValueError, "visible_gpu must be the index"),
+        ({"timeout": "3"}, ValueError, "timeout='3'"),
+        ({"timeout": 0}, ValueError, "timeout=0"),
+        ({"timeout": 1, "out_of_process": False}, ValueError, "needs a model that runs out of process"),
+        ({"wait": "poll"}, ValueError, "wait must be one of 'adaptive', 'spin', 'block', not 'poll'"),
+        ({"instances": 0}, ValueError, "instances must be a number of workers, at least 1, not 0"),
+        ({"instances": True}, ValueError, "instances must be a number of workers"),
+        ({"instances": "2"}, ValueError, "instances must be a number of workers"),
+        ({"instances": 2, "out_of_process": False}, ValueError, "need a model that runs out of process"),
+        ({"threads": 0}, ValueError, "threads must be a number of threads, at least 1, not 0"),
+        ({"threads": 2, "out_of_process": False}, ValueError, "need a model that runs out of process"),
+        ({"affinity": [10**6]}, ValueError, "affinity names the processors"),
+        ({"out_of_process": "yes"}, ValueError, "out_of_process must be one of None, True, False, not 'yes'"),
+        ({"restart": "always"}, TypeError, "restart must be a RestartPolicy"),
+        ({"on_event": 3}, TypeError, "on_event must be a function"),
+        ({"retries": -1}, ValueError, "retries must be"),
+        ({"retries": 1, "out_of_process": False}, ValueError, "need a model that runs out of process"),
+        ({"load_timeout": 0}, ValueError, "load_timeout must be"),
+        ({"cancel": "both"}, ValueError, "cancel must be 'queue' or 'kill'"),
+        ({"capsule": 3}, TypeError, "capsule"),
+        ({"redact": print}, TypeError, "capsule"),
+        ({"capsule": ".", "redact": 3}, TypeError, "capsule"),
     ],
 )
-def test_options_that_make_no_sense_are_refused_before_anything_is_started(tmp_path, options, says):
-    with Runtime(cache_dir=tmp_path) as runtime, pytest.raises(ValueError, match=says):
+def test_options_that_make_no_sense_are_refused_before_anything_is_started(tmp_path, options, error, says):
+    with Runtime(cache_dir=tmp_path) as runtime, pytest.raises(error, match=says):
         runtime.load(tmp_path / "any", **options)
 
 

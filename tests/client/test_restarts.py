@@ -342,21 +342,6 @@ def test_a_callback_may_raise_call_the_model_and_close_it(load_out_of_process, t
     assert "no interest" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("options", "error", "says"),
-    [
-        ({"restart": "always"}, TypeError, "restart must be a RestartPolicy"),
-        ({"on_event": 3}, TypeError, "on_event must be a function"),
-        ({"retries": -1}, ValueError, "retries must be"),
-        ({"load_timeout": 0}, ValueError, "load_timeout must be"),
-        ({"retries": 1, "out_of_process": False}, ValueError, "need a model that runs out of process"),
-    ],
-)
-def test_options_that_make_no_sense_are_refused(tmp_path, options, error, says):
-    with Runtime(cache_dir=tmp_path) as runtime, pytest.raises(error, match=says):
-        runtime.load(tmp_path / "any", **options)
-
-
 def test_a_shared_worker_has_no_standby(tmp_path):
     with Runtime(cache_dir=tmp_path) as runtime, pytest.raises(ValueError, match="standby"):
         runtime.worker("/any/python", restart=RestartPolicy(standby=1))
