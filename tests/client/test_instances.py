@@ -9,23 +9,8 @@ import pytest
 from gates import GATED, INPUTS, OUTPUTS, Gate
 
 from neuropod_ope import HandleClosed, InferTimeout, LoadError, WorkerDied
-from neuropod_ope.client.dispatch import Standing, least_busy
 
-
-@pytest.mark.parametrize(
-    ("standings", "chosen"),
-    [
-        ([(True, 0)], 0),
-        ([(False, 7)], 0),
-        ([(True, 0), (True, 0)], 0),
-        ([(True, 1), (True, 0), (True, 0)], 1),
-        ([(True, 5), (True, 4), (True, 3)], 2),
-        ([(False, 0), (True, 30)], 1),
-        ([(False, 2), (False, 1)], 1),
-    ],
-)
-def test_the_least_busy_of_those_that_live_is_chosen_and_the_first_of_equals(standings, chosen):
-    assert least_busy([Standing(*standing) for standing in standings]) == chosen
+pytestmark = pytest.mark.workers
 
 
 @pytest.fixture
@@ -41,10 +26,6 @@ def model(load_out_of_process):
     return load_out_of_process(GATED, INPUTS, OUTPUTS, instances=3)
 
 
-workers = pytest.mark.workers
-
-
-@workers
 def test_each_instance_is_a_worker_of_its_own(model):
     pids = {worker.pid for worker in model.workers}
     assert len(pids) == 3
@@ -52,7 +33,6 @@ def test_each_instance_is_a_worker_of_its_own(model):
     assert all(f"pid={pid}" in repr(model) for pid in pids)
 
 
-@workers
 def test_calls_run_at_the_same_time_and_further_ones_wait_behind_the_least_busy(model, gates):
     held = [model.submit(gate.inputs) for gate in gates[:3]]
     for gate in gates[:3]:
@@ -66,7 +46,6 @@ def test_calls_run_at_the_same_time_and_further_ones_wait_behind_the_least_busy(
     assert [int(future.result()["pid"]) for future in waiting] == pids * 20, "each in its turn"
 
 
-@workers
 def test_threads_that_wait_are_spread_over_the_instances(model, gates):
     pids = []
     threads = [
@@ -84,12 +63,10 @@ def test_threads_that_wait_are_spread_over_the_instances(model, gates):
     assert sorted(pids) == sorted(worker.pid for worker in model.workers)
 
 
-@workers
 def test_an_idle_model_is_served_by_the_same_worker(model):
     assert len({int(model.infer({"x": [1.0]})["pid"]) for _ in range(10)}) == 1
 
 
-@workers
 def test_many_are_answered_in_their_order_by_all_instances(model):
     inputs = ({"x": np.full(1 + number % 2 * 5000, float(number))} for number in range(300))
     answers = list(model.infer_many(inputs, max_in_flight=12))
@@ -106,7 +83,6 @@ if os.path.exists(%r): wait(%r)
 """
 
 
-@workers
 def test_what_a_dead_instance_had_not_begun_is_run_by_the_others_while_it_comes_back(
     load_out_of_process, tmp_path, gates
 ):
@@ -138,7 +114,6 @@ def test_what_a_dead_instance_had_not_begun_is_run_by_the_others_while_it_comes_
     assert sorted(worker.restarts for worker in model.workers) == [0, 1]
 
 
-@workers
 def test_a_timeout_costs_one_instance_and_the_calls_of_no_other(model, gates):
     hanging = model.submit(gates[0].inputs, timeout=0.3)
     held = model.submit(gates[1].inputs)
@@ -149,7 +124,6 @@ def test_a_timeout_costs_one_instance_and_the_calls_of_no_other(model, gates):
     assert [future.result()["y"].tolist() for future in others] == [[2.0 * number] for number in range(50)]
 
 
-@workers
 def test_under_any_number_of_deaths_each_call_is_answered_or_told_that_its_worker_died(model):
     stop = threading.Event()
 
@@ -185,13 +159,11 @@ def test_under_any_number_of_deaths_each_call_is_answered_or_told_that_its_worke
     assert outcomes.count(None) > 450
 
 
-@workers
 def test_a_model_that_cannot_be_loaded_says_so_once_and_leaves_nothing(load_out_of_process):
     with pytest.raises(LoadError, match="no such luck"):
         load_out_of_process("raise ValueError('no such luck')", INPUTS, OUTPUTS, instances=3)
 
 
-@workers
 def test_instances_load_at_the_same_time(load_out_of_process, tmp_path):
     code = f"""
 import os, time
@@ -203,7 +175,6 @@ while sum(name.startswith("loads.") for name in os.listdir(folder)) < 3: time.sl
     assert model.infer({"x": [1.0]})["y"] == [2.0]
 
 
-@workers
 def test_closing_ends_all_instances(model, gates):
     futures = [model.submit(gate.inputs) for gate in gates]
     pids = [worker.pid for worker in model.workers]
@@ -214,7 +185,6 @@ def test_closing_ends_all_instances(model, gates):
             os.kill(pid, 0)
 
 
-@workers
 def test_inputs_in_shared_memory_reach_whichever_instance_runs_the_call(load_out_of_process, tmp_path):
     model = load_out_of_process(GATED, INPUTS, OUTPUTS, instances=2)
     gates = [Gate(tmp_path, f"shared{number}") for number in range(2)]
