@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from benchmarks.environments import environment_with
@@ -47,9 +46,7 @@ class Agents:
     def __enter__(self) -> "Agents":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         for agent in self._agents.values():
             agent.close()
 

@@ -6,7 +6,6 @@ import itertools
 import os
 import weakref
 from collections.abc import Callable
-from types import TracebackType
 from typing import Protocol
 
 from neuropod_ope.client.executor import Executor
@@ -96,9 +95,7 @@ class SharedWorker:
     def __enter__(self) -> SharedWorker:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
