@@ -1,4 +1,5 @@
-"""Writes what docs/ derives from the code: the tables of docs/protocol.md and the test vectors.
+"""Writes what docs/ derives from the code: tables and diagrams of protocol.md, supervision.md and failure-modes.md,
+and the test vectors.
 
 python docs/generate.py           writes them
 python docs/generate.py --check   exits with 1 if they are not up to date
@@ -8,7 +9,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Optional, Tuple, get_type_hints  # noqa: UP035 - as the messages spell their types
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent / "tests" / "wire"))
@@ -20,18 +21,18 @@ from neuropod_ope.supervisor.states import MODEL, WORKER  # noqa: E402
 from neuropod_worker.shm import control  # noqa: E402
 from neuropod_worker.wire import conversation  # noqa: E402
 from neuropod_worker.wire import messages as m  # noqa: E402
-from neuropod_worker.wire.codec import encode  # noqa: E402
+from neuropod_worker.wire.codec import HANDSHAKE, encode  # noqa: E402
 from neuropod_worker.wire.repeated import REPEATED_INFER, REPEATED_RESULT  # noqa: E402
 
 TO_DO = "What to do: "  # begins the last paragraph of an error's docstring
 HEAD = m.Cancel._fields
 WIRE_TYPES = {
-    "int": "uint",
-    "str": "str",
-    "bool": "bool",
-    "Optional[int]": "uint or nil",
-    "Optional[Tuple[str, ...]]": "[str] or nil",
-    "Optional[Tuple[Tensor, ...]]": "[tensor] or nil",
+    int: "uint",
+    str: "str",
+    bool: "bool",
+    Optional[int]: "uint or nil",  # noqa: UP045
+    Optional[Tuple[str, ...]]: "[str] or nil",  # noqa: UP006, UP045
+    Optional[Tuple[m.Tensor, ...]]: "[tensor] or nil",  # noqa: UP006, UP045
 }
 
 
@@ -40,17 +41,12 @@ def message_table() -> str:
     rows = ["| kind | message | fields | meaning |", "| --- | --- | --- | --- |"]
     for number, kind in m.KINDS.items():
         hints = get_type_hints(kind)
-        own = [name for name in kind._fields if number >= 33 or name not in HEAD]
-        fields = ", ".join(f"{name}: {wire_type(hints[name])}" for name in own)
-        shown = f"*head*, {fields}" if number < 33 and fields else fields or "*head*"
+        own = [name for name in kind._fields if number >= HANDSHAKE or name not in HEAD]
+        fields = ", ".join(f"{name}: {WIRE_TYPES[hints[name]]}" for name in own)
+        shown = f"*head*, {fields}" if number < HANDSHAKE and fields else fields or "*head*"
         meaning = " ".join((kind.__doc__ or "").split())
         rows.append(f"| {number} | {kind.__name__} | {shown} | {meaning} |")
     return "\n".join(rows)
-
-
-def wire_type(hint: Any) -> str:
-    name = hint.__name__ if isinstance(hint, type) else re.sub(r"\w+\.", "", repr(hint).replace("...", "…"))
-    return WIRE_TYPES[name.replace("messages.", "").replace("…", "...")]
 
 
 def state_diagram(table: dict[str, dict[Any, str]]) -> str:

@@ -95,7 +95,7 @@ def _field_checks(kind: Any) -> List[Tuple[str, _Check]]:
 
 _NUMBER_OF = {kind: number for number, kind in KINDS.items()}
 _FIELDS = {number: (kind, _field_checks(kind)) for number, kind in KINDS.items()}
-_HANDSHAKE = 33  # kinds from here on travel on the socket and carry the protocol version first
+HANDSHAKE = 33  # kinds from here on travel on the socket and carry the protocol version first
 
 _pack = msgpack.Packer(use_bin_type=True).pack
 
@@ -115,7 +115,7 @@ def decode(data: bytes) -> Message:
     if type(parts) is not tuple or not parts or type(parts[0]) is not int or parts[0] not in _FIELDS:
         raise ProtocolViolation("a message of {} bytes has no known kind".format(len(data)))
     kind, checks = _FIELDS[parts[0]]
-    if parts[0] >= _HANDSHAKE and parts[1:2] != (PROTOCOL_VERSION,):
+    if parts[0] >= HANDSHAKE and parts[1:2] != (PROTOCOL_VERSION,):
         raise ProtocolViolation(
             "the peer speaks protocol version {}, this side {}: install neuropod-ope and neuropod-worker in "
             "the same version".format(parts[1:2], PROTOCOL_VERSION)
