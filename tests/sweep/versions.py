@@ -13,19 +13,10 @@ from neuropod_ope.environment.requirement import Requirement
 from neuropod_ope.environment.store import Store
 from neuropod_ope.environment.uv import Uv
 
+_CATALOG = load_catalog()
 # Keras is no platform of packages, and so not in the catalog.
-_OLD_SOURCES = (
-    "absl-py",
-    "clang",
-    "gast",
-    "keras-applications",
-    "keras-preprocessing",
-    "pyyaml",
-    "termcolor",
-    "wrapt",
-)
-KERAS = Platform(("keras",), (), ("keras",), _OLD_SOURCES)
-FRAMEWORKS: dict[str, Platform] = {**load_catalog(), "keras": KERAS}
+_SOURCES = (*_CATALOG["tensorflow"].source, "keras-applications", "keras-preprocessing", "pyyaml")
+FRAMEWORKS: dict[str, Platform] = {**_CATALOG, "keras": Platform(("keras",), (), ("keras",), _SOURCES)}
 
 
 class Target(NamedTuple):
@@ -60,11 +51,11 @@ def candidates_for(target: Target, uv: Uv, store: Store) -> list[Candidate]:
     offered = offered_candidates(requirement, platform, files, interpreters)
     if target.framework == "keras":
         return [one._replace(requirements=(*one.requirements, *_backend(target.version))) for one in offered]
-    return candidates(requirement, None, load_catalog(), interpreters) or offered
+    return candidates(requirement, None, _CATALOG, interpreters) or offered
 
 
 def _backend(keras: str) -> tuple[str, ...]:
-    # TensorFlow asks for a Keras of its own version, which the newer Keras 3 are not.
-    if Version(keras) >= Version("3"):
+    # Of Keras 3 the first imports TensorFlow whatever the backend is, and a TensorFlow asks for the newest of its day.
+    if Version(keras) >= Version("3.4"):
         return ("jax", "jaxlib")
     return ("tensorflow-cpu",) if Version(keras) >= Version("2.4") else ("tensorflow",)
