@@ -104,7 +104,7 @@ class InferTimeout(NeuropodError, TimeoutError):
 
 
 class QueueFull(NeuropodError):
-    """More requests are in flight than a worker's mailbox holds. Wait for some of them.
+    """Too many calls wait for room in the worker's mailbox (1024 calls, or 1 GiB of their inputs).
 
     What to do: wait for some of the calls that are in flight, or load more ``instances``.
     """
