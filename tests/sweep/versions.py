@@ -55,7 +55,7 @@ def candidates_for(target: Target, uv: Uv, store: Store) -> list[Candidate]:
 
 
 def _backend(keras: str) -> tuple[str, ...]:
-    # Of Keras 3 the first imports TensorFlow whatever the backend is, and a TensorFlow asks for the newest of its day.
+    # Of Keras 3 the first imports TensorFlow whatever the backend is, and TensorFlow asks for the newest of its day.
     if Version(keras) >= Version("3.4"):
         return ("jax", "jaxlib")
     return ("tensorflow-cpu",) if Version(keras) >= Version("2.4") else ("tensorflow",)
