@@ -58,7 +58,7 @@ def deserialize(data: bytes) -> Union[np.ndarray, Arrays]:
         return read_arrays(content)
     try:
         array: np.ndarray = np.lib.format.read_array(content, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # damage shows as any error of numpy or of Python's tokenizer
         raise ValueError("the serialized tensor is damaged: {}".format(error)) from error
     return array
 

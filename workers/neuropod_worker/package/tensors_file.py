@@ -61,7 +61,7 @@ def read_arrays(path: Union[str, IO[bytes]]) -> Arrays:
                 with archive.open(member) as file:
                     array = np.lib.format.read_array(file, allow_pickle=False)
                 arrays[member[: -len(_SUFFIX)] if member.endswith(_SUFFIX) else member] = array
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damage shows as any error of zipfile, zlib or numpy
         raise PackageError("{} cannot be read: {}".format(_shown(path), error), _shown(path)) from error
     return arrays
 
