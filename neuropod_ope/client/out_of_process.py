@@ -18,7 +18,7 @@ from neuropod_ope.client.failures import error_from
 from neuropod_ope.client.future import Task
 from neuropod_ope.client.health import Health
 from neuropod_ope.client.line import Turn
-from neuropod_ope.client.supervised import Loading, SupervisedModel
+from neuropod_ope.client.supervised import Loading, LoadNotBegun, SupervisedModel
 from neuropod_ope.client.supervision import Supervision
 from neuropod_ope.client.unattended import UnattendedCalls
 from neuropod_ope.client.warm_up import warm_up_failed
@@ -161,7 +161,7 @@ class OutOfProcessExecutor:
             self.give_up(connection, call, None)
             self._unanswered = None  # it was, in this moment
         if type(call.reply) is not m.Loaded:
-            raise self.failed(connection, call, "it loaded the model")
+            raise self._load_failed(connection, call, "it loaded the model")
         reply, warm_up = call.reply, 0.0
         if self._warm_up is not None:
             loaded = time.monotonic()
@@ -175,7 +175,15 @@ class OutOfProcessExecutor:
         if not connection.wait(call, deadline):
             self.give_up(connection, call, None)
         if type(call.reply) is not m.Result:
-            raise warm_up_failed(self.failed(connection, call, "it warmed up"), self._package.name)
+            error = self._load_failed(connection, call, "it warmed up")
+            raise warm_up_failed(error, self._package.name)
+
+    def _load_failed(self, connection: Connection, call: Call, doing: str) -> NeuropodError:
+        """The error for a part of a load. Raises LoadNotBegun where the worker ended before it came to it."""
+        ended = connection.ended
+        if call.reply is None and not self.closed and ended is not None and ended.running != call.request:
+            raise LoadNotBegun(self.failed(connection, call, "the model waited for it"))
+        return self.failed(connection, call, doing)
 
     def _load_call(self, connection: Connection) -> Call:
         """A Load, or the one that a shared worker has not come to yet: an id that is loaded is not loaded again."""

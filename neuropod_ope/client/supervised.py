@@ -53,8 +53,22 @@ class Loaded(NamedTuple):
         return self.connection.live
 
 
+class LoadNotBegun(Exception):
+    """The worker ended, for ``cause``, before it began to load the model: another model of it was at fault, or
+    nobody."""
+
+    def __init__(self, cause: NeuropodError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class _NotBegun(NamedTuple):
+    cause: NeuropodError
+    fruitless: bool
+
+
 class SupervisedModel:
-    """``load`` loads the model into a connection, by a deadline.
+    """``load`` loads the model into a connection, by a deadline; it may raise LoadNotBegun.
 
     ``latest`` is the worker that serves, or the last one that did.
     """
@@ -217,9 +231,12 @@ class SupervisedModel:
         except RuntimeError as error:  # no more threads
             self._failed(LoadError(f"model {self._name!r} cannot be loaded: {error}"))
 
-    def _attempted(self, thread: threading.Thread, outcome: Loaded | NeuropodError) -> None:
+    def _attempted(self, thread: threading.Thread, outcome: Loaded | _NotBegun | NeuropodError) -> None:
         self._attempts.discard(thread)
         if self._worker.closed:
+            return
+        if isinstance(outcome, _NotBegun):
+            self._not_begun(outcome)
             return
         if isinstance(outcome, NeuropodError):
             self._failed(outcome)
@@ -255,6 +272,15 @@ class SupervisedModel:
         else:
             self._replace(ending, error)
             self._tell(error)
+
+    def _not_begun(self, outcome: _NotBegun) -> None:
+        """A worker ended before it came to the model, which says nothing about the model; nobody hears of it."""
+        ending = Ending(time.monotonic(), outcome.fruitless)
+        if self.latest is not None and self.latest.live:
+            self._report("spare lost", cause=outcome.cause)
+            self._spare_ended(ending)
+        else:
+            self._replace(ending, outcome.cause)
 
     def _died(self, connection: Connection) -> None:
         """A worker with the model in it has died."""
@@ -353,7 +379,7 @@ class SupervisedModel:
 
     def _run_attempt(self) -> None:
         deadline = None if self._load_timeout is None else time.monotonic() + self._load_timeout
-        outcome: Loaded | NeuropodError
+        outcome: Loaded | _NotBegun | NeuropodError
         try:
             started = time.monotonic()
             connection = self._worker.connection(deadline)
@@ -362,14 +388,17 @@ class SupervisedModel:
             try:
                 version, *loading = self._load(connection, deadline)
                 outcome = Loaded(connection, version, Startup(0.0, boot, *loading))
+            except LoadNotBegun as not_begun:
+                outcome = _NotBegun(not_begun.cause, not connection.blameless)
             finally:
                 self._in_load.discard(connection)
         except NeuropodError as error:
             outcome = error
         except Exception as error:  # a bug of ours, or no memory: callers must hear of it all the same
             outcome = LoadError(f"model {self._name!r} cannot be loaded: {type(error).__name__}: {error}")
-        if isinstance(outcome, NeuropodError):  # that would keep this frame alive, and with it what it refers to
-            outcome.__traceback__ = outcome.__context__ = outcome.__cause__ = None
+        failure = outcome.cause if isinstance(outcome, _NotBegun) else outcome
+        if isinstance(failure, NeuropodError):  # that would keep this frame alive, and with it what it refers to
+            failure.__traceback__ = failure.__context__ = failure.__cause__ = None
         thread, result = threading.current_thread(), outcome
         try:
             self._loop.call(lambda: self._attempted(thread, result))

@@ -8,7 +8,7 @@ import threading
 import pytest
 from gates import GATED, INPUTS, OUTPUTS
 
-from neuropod_ope import HandleClosed, InferTimeout, LoadError, ModelError, WorkerDied
+from neuropod_ope import HandleClosed, InferTimeout, LoadError, ModelError, RestartPolicy, WorkerDied
 
 pytestmark = pytest.mark.workers
 
@@ -143,6 +143,30 @@ def test_a_call_of_one_that_hangs_takes_the_worker_with_it_and_the_others_get_a_
         hanging.infer({"x": [1.0]}, timeout=0.2)
     assert good.infer({"x": [1.0]})["x"] == [2]
     assert good.workers[0].restarts == 1
+
+
+@pytest.mark.parametrize("restart", [RestartPolicy(), RestartPolicy(backoff=0.0, ceiling=2)])
+def test_a_model_that_was_to_be_loaded_is_not_blamed_for_what_another_did_to_the_worker(
+    runtime, package, load_out_of_process, gate, restart
+):
+    exiting = load_out_of_process.package(GATED.replace("return {", "os._exit(7)\n        return {"), INPUTS, OUTPUTS)
+    with runtime.worker(runtime.environment(exiting), restart=restart) as worker:
+        culprit = worker.load(exiting)
+        call = culprit.submit(gate.inputs)
+        gate.wait_begun()
+        waiting = worker.load(package(2), lazy=True)
+        answers = []
+        calling = threading.Thread(target=lambda: answers.append(waiting.infer({"x": [1.0]})["x"].tolist()))
+        calling.start()
+        while not waiting.health().progress:  # its load is on its way
+            os.sched_yield()
+        gate.open()
+        calling.join()
+        assert answers == [[2]]
+        with pytest.raises(WorkerDied) as caught:
+            call.result()
+        assert caught.value.exit_code == 7
+        assert waiting.health().ready
 
 
 def test_closing_the_worker_closes_its_models_and_ends_its_process(runtime, package):

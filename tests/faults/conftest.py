@@ -5,7 +5,7 @@ import os
 
 import pytest
 import scenarios
-from left_behind import kernel_objects, marked_processes
+from left_behind import kernel_objects, wait_none_marked
 from loaders import WAYS, Loader
 from sample_packages import python_neuropod
 from surroundings import DOUBLING, NUMBERS, OUT, Bystander
@@ -33,7 +33,7 @@ def marked(unique):
         patch.setenv(_MARK, unique)
         yield unique
     gc.collect()
-    assert not marked_processes(unique)
+    wait_none_marked(unique)
     left = {kind: things - before[kind] for kind, things in kernel_objects().items()}
     assert not any(left.values()), left
 

@@ -1,5 +1,6 @@
 """Calls of random sizes whose answers are checked, and faults whose errors are."""
 
+import os
 import signal
 import threading
 import time
@@ -44,6 +45,17 @@ class Figures:
         with self._lock:
             self.counts[name] += number
 
+    def kill(self, pid):
+        """Kill a worker from outside. Counted with the kill, so that no call finds one without the other."""
+        with self._lock:
+            os.kill(pid, signal.SIGKILL)
+            self.counts["kills"] += 1
+
+    @property
+    def kills(self):
+        with self._lock:
+            return self.counts["kills"]
+
     def recovered(self, seconds):
         with self._lock:
             self.counts["recovered"] += 1
@@ -72,9 +84,6 @@ class Caller:
         self._rng = rng
         self._figures = figures
 
-    def _killed(self):
-        return self._figures.counts["kills"]
-
     def question(self):
         size = self._rng.choice(SIZES)
         return Question(np.array(self._rng.getrandbits(40) + np.arange(float(size))), f"{self._rng.random()} ✓")
@@ -85,13 +94,13 @@ class Caller:
         self._bearing_deaths(way, model)
 
     def _bearing_deaths(self, way, model):
-        killed = self._killed()
+        kills = self._figures.kills
         try:
             way(model)
             return
-        except WorkerDied:
-            if self._killed() == killed:
-                self._figures.failed("a call died of a death that nobody caused")
+        except WorkerDied as error:
+            if self._figures.kills == kills:
+                self._figures.failed(f"a call died of a death that nobody caused: {error}")
             self._figures.count("collateral")
         self._recover(model)
 
@@ -127,14 +136,14 @@ class Caller:
         weights = [often for _, _, often in FAULTS]
         ((order, error, _),) = self._rng.choices(FAULTS, weights)
         self._figures.count("faults")
-        killed = self._killed()
+        kills = self._figures.kills
         try:
             model.infer(self.question().inputs(order), timeout=LATE_S if error is InferTimeout else AMPLE_S)
         except error:
             pass
-        except WorkerDied:
-            if self._killed() == killed:
-                self._figures.failed(f"{order!r} became a death that nobody caused")
+        except WorkerDied as other:
+            if self._figures.kills == kills:
+                self._figures.failed(f"{order!r} became a death that nobody caused: {other}")
         except InferTimeout:
             self._figures.failed(f"{order!r} became a timeout")
         else:

@@ -10,9 +10,7 @@ import ctypes
 import gc
 import json
 import logging
-import os
 import random
-import signal
 import sys
 import threading
 import time
@@ -64,8 +62,7 @@ class Round:
     def _kill_somebody(self):
         for worker in self._rng.choice(self._models).workers:
             with contextlib.suppress(ProcessLookupError):
-                self.figures.count("kills")
-                os.kill(worker.pid, signal.SIGKILL)
+                self.figures.kill(worker.pid)
                 return
 
     def _use(self, seed):
