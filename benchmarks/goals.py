@@ -79,6 +79,19 @@ GOALS: tuple[Goal, ...] = (
         (throughput.THREADS,),
         True,
     ),
+    *(
+        Goal(
+            "throughput",
+            "instances",
+            throughput.TWO_INSTANCES,
+            column,
+            "speed-up",
+            1.0,
+            (throughput.ONE_INSTANCE,),
+            True,
+        )
+        for column in throughput.COMPUTING
+    ),
     Goal("deaths", "deaths", deaths.OURS, deaths.COLUMN, "p99", 2.0, (PIPE,)),
     # 90 ms where the import of numpy alone takes 60.
     Goal("startup", "start", startup.OURS, startup.ALONE, "ratio", 90 / 60, (startup.BARE,)),

@@ -21,6 +21,11 @@ class Plan(NamedTuple):
     longest_s: float
     quick: bool
 
+    @property
+    def slow_calls_s(self) -> float:
+        """The same for calls that take tens of milliseconds, of which a quick round would hold only a few."""
+        return 5 * self.longest_s if self.quick else self.longest_s
+
 
 FULL = Plan(rounds=5, longest_s=2.0, quick=False)
 QUICK = Plan(rounds=2, longest_s=0.2, quick=True)
@@ -43,7 +48,9 @@ SUITES = {
     "pinned": Suite("calls back to back, client and worker on own cores and on one core", "latency:run_pinned"),
     "paced": Suite("calls at a given rate, and none: latency and processor time", "paced:run"),
     "adverse": Suite("a busy thread, one core, half a CPU, a worker that is busy for long", "adverse:run"),
-    "throughput": Suite("calls a second: small ones on their way at once, long ones of two models", "throughput:run"),
+    "throughput": Suite(
+        "calls a second: small ones on their way at once, long ones of two models and instances", "throughput:run"
+    ),
     "deaths": Suite("a worker is killed in a call: when the caller knows, and has its next answer", "deaths:run"),
     "startup": Suite("from nothing to the first answer, one and several at once; workers that wait", "startup:run"),
     "anatomy": Suite("how a call spends its time", "anatomy:run"),

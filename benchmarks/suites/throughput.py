@@ -21,6 +21,8 @@ _SMALL_CALLS = {
 }
 THREADS, WORKERS = "two models in process, a thread each", "neuropod, two models, a worker each"
 TWO_MODELS = "pure Python, 20 ms a call"
+ONE_INSTANCE, TWO_INSTANCES = "neuropod, two callers, instances=1", "neuropod, two callers, instances=2"
+COMPUTING = {"pure Python, 20 ms a call": "pure Python", "matrix products": "numpy"}
 _UNITS = {"calls": "1/s"}
 
 
@@ -31,8 +33,17 @@ def run(plan: Plan, agents: Agents) -> Iterator[Entry]:
     ]
     yield from interleaved(agents, ("throughput", "small calls", SMALL), rows, plan.rounds, _UNITS)
     rows = [
-        Row(name, (), "parallel:pure_python", {"out_of_process": out, "seconds": plan.longest_s})
+        Row(name, (), "parallel:two_models", {"out_of_process": out, "seconds": plan.slow_calls_s})
         for name, out in ((THREADS, False), (WORKERS, True))
     ]
     where = ("throughput", "two models", TWO_MODELS)
     yield from interleaved(agents, where, rows, plan.rounds, _UNITS, {"speed-up": (THREADS,)}, ratio_of="calls")
+    for column, model in COMPUTING.items():
+        rows = [
+            Row(name, (), "parallel:instances", {"model": model, "count": count, "seconds": plan.slow_calls_s})
+            for name, count in ((ONE_INSTANCE, 1), (TWO_INSTANCES, 2))
+        ]
+        where = ("throughput", "instances", column)
+        yield from interleaved(
+            agents, where, rows, plan.rounds, _UNITS, {"speed-up": (ONE_INSTANCE,)}, ratio_of="calls"
+        )
