@@ -48,6 +48,7 @@ CONTENDERS = {
         Contender("neuropod, in process", "neuropod", "in_process"),
         Contender("neuropod, out of process: plain array", "neuropod", "plain"),
         Contender("neuropod, out of process: allocated input", "neuropod", "allocated"),
+        Contender("neuropod, out of process: allocated input, output placed", "neuropod", "all_placed"),
         Contender("neuropod, always blocking", "neuropod", "blocking"),
         Contender("neuropod, always spinning", "neuropod", "spinning"),
         Contender("multiprocessing Pipe", "pipe", "pipe"),

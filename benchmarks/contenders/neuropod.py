@@ -19,17 +19,28 @@ _MANY = """
 def load(data_dir):
     return lambda **inputs: {"y" + name[1:]: x + 0 for name, x in inputs.items()}
 """
+_PLACED = """
+import numpy as np
+
+from neuropod_worker.outputs import empty_output
+
+def load(data_dir):
+    def model(**inputs):
+        return {"y" + name[1:]: np.add(x, 0, out=empty_output(x.shape, x.dtype)) for name, x in inputs.items()}
+    return model
+"""
 
 
 @contextmanager
-def model_of(case: Case, **options: Any) -> Iterator[Neuropod]:
+def model_of(case: Case, code: str | None = None, **options: Any) -> Iterator[Neuropod]:
     """A model that takes ``x0``, ``x1``, … and gives ``y0``, ``y1``, …; ``options`` are those of `Runtime.load`."""
 
     def specs(prefix: str) -> list[dict[str, Any]]:
         shape = (None,) * len(case.shape)
         return [{"name": f"{prefix}{n}", "dtype": case.dtype, "shape": shape} for n in range(case.count)]
 
-    with packaged(_ONE if case.count == 1 else _MANY, specs("x"), specs("y")) as path, Runtime() as runtime:
+    code = code or (_ONE if case.count == 1 else _MANY)
+    with packaged(code, specs("x"), specs("y")) as path, Runtime() as runtime:
         yield runtime.load(path, **options)
 
 
@@ -61,6 +72,10 @@ def open_plain(case: Case) -> Any:
 
 def open_allocated(case: Case) -> Any:
     return _opened(case, allocated=True, out_of_process=True)
+
+
+def open_all_placed(case: Case) -> Any:
+    return _opened(case, allocated=True, code=_PLACED, out_of_process=True)
 
 
 def open_blocking(case: Case) -> Any:

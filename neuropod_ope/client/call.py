@@ -20,26 +20,23 @@ class Finisher(Protocol):
 
 
 class Call:
-    """One request in flight. Done when ``state`` is; then ``reply`` is set, or the connection has ended.
+    """One request in flight. Once it is ``done``, ``reply`` is set, or the connection has ended.
 
     ``inputs`` are its inputs where they lie in the request arena, in the order of the request's, None where the
     worker reads the caller's in place; ``finisher`` is told if nobody waits for the call itself.
     """
 
-    __slots__ = ("finisher", "inputs", "model", "outputs", "reply", "request", "state")
+    __slots__ = ("done", "finisher", "inputs", "model", "outputs", "reply", "request", "state")
 
     def __init__(self, model: int, request: int, state: str, finisher: Finisher | None) -> None:
         self.model = model
         self.request = request
         self.state = state
+        self.done = False
         self.finisher = finisher
         self.inputs: tuple[np.ndarray | None, ...] = ()
         self.reply: Any = None
         self.outputs: dict[str, np.ndarray] = {}
-
-    @property
-    def done(self) -> bool:
-        return self.state == "done"
 
     def detached(self, request: Request) -> Request:
         """``request`` with inputs of its own, for sending it again when the caller's arrays may have changed.

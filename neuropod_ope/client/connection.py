@@ -335,6 +335,7 @@ class Connection:
         """A call that is done without a reply: the worker ended before."""
         self._last_request += 1
         call = Call(model, self._last_request, "done", finisher)
+        call.done = True
         if finisher is not None:
             finisher.finished(call)
         return call
@@ -421,14 +422,16 @@ class Connection:
         """With the lock held."""
         del self._calls[call.request]
         call.state = state
+        call.done = True
         if self._receiver is not None:
             self._receiver.completed(call)
         if call.finisher is not None:
             call.finisher.finished(call)
             if self._receiver is not None:
                 self._receiver.completed(call.finisher)
-        for _ in range(len(self._late_cancels)):
-            self._cancel(self._late_cancels.popleft())
+        if self._late_cancels:
+            for _ in range(len(self._late_cancels)):
+                self._cancel(self._late_cancels.popleft())
         if self._line.turns and self._room():
             self._call_first()
 

@@ -18,7 +18,7 @@ from neuropod_worker.problem.dtypes import numpy_dtype
 from neuropod_worker.problem.specs import TensorSpec
 from neuropod_worker.shm.arena import Arena, arena_over
 from neuropod_worker.shm.mapping import Mapping
-from neuropod_worker.shm.placed import Owner, SharedFile, owned_bytes
+from neuropod_worker.shm.placed import LEAST_BYTES, Owner, SharedFile, owned_bytes
 
 
 class InputMemory:
@@ -40,13 +40,13 @@ class InputMemory:
     def allocate(self, name: str, shape: Sequence[int]) -> np.ndarray:
         dtype = self._dtype(name)
         shape = tuple(shape)
+        nbytes = dtype.itemsize
+        for size in shape:
+            nbytes *= size
         array: np.ndarray
-        if self._make_segment is None or 0 in shape:
+        if self._make_segment is None or nbytes < LEAST_BYTES:
             array = np.empty(shape, dtype)
         else:
-            nbytes = dtype.itemsize
-            for size in shape:
-                nbytes *= size
             array = self._bytes(nbytes)[:nbytes].view(dtype).reshape(shape)
         check_inputs((self._specs[name],), {name: array})
         return array

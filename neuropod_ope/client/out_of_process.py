@@ -202,7 +202,8 @@ class OutOfProcessExecutor:
         """Hand a request to a live worker, when it is its turn and while there is time."""
         while True:
             connection = self.ready(deadline)
-            self.check_in_time(deadline)
+            if deadline is not None:
+                self.check_in_time(deadline)
             try:
                 return connection, connection.infer(self._model, request, attempt)
             except QueueFull:

@@ -52,7 +52,8 @@ class ReceiverRole:
                     if deadline is not None:
                         seconds = deadline - self._clock()
             finally:
-                self._leave()
+                if self._role._is_owned():  # as threading.Condition asks it
+                    self._leave()
             if not receiving and seconds > 0:
                 followed = True
                 self._follow(awaited, min(seconds, self._slice_s))
@@ -69,7 +70,8 @@ class ReceiverRole:
             if self._role.acquire(blocking=False):
                 self._receive(0.0)
         finally:
-            self._leave()
+            if self._role._is_owned():
+                self._leave()
 
     def completed(self, awaited: object) -> None:
         """Wake those who wait for it."""
@@ -98,14 +100,13 @@ class ReceiverRole:
         return free
 
     def _leave(self) -> None:
-        if self._role._is_owned():  # as threading.Condition asks it
-            self._role.release()
+        self._role.release()
+        if self._waiters:
             self._hand_on()
 
     def _hand_on(self) -> None:
-        if self._waiters:
-            with self._lock:
-                for event, awaited in self._waiters.items():
-                    if not awaited.done:
-                        event.set()
-                        return
+        with self._lock:
+            for event, awaited in self._waiters.items():
+                if not awaited.done:
+                    event.set()
+                    return

@@ -72,10 +72,7 @@ monotonic_ns: Callable[[], int] = getattr(time, "monotonic_ns", lambda: int(time
 
 
 def _most_references(frame: ReceivedFrame) -> int:
-    most = 0
-    for view in frame.views:
-        most = max(most, sys.getrefcount(view))
-    return most
+    return max(map(sys.getrefcount, frame.views)) if frame.views else 0
 
 
 # What the frame and the interpreter hold differs from version to version of Python, so it is counted.

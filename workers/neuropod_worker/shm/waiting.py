@@ -16,7 +16,6 @@ from neuropod_worker.shm.libc import keeping_gil
 from neuropod_worker.shm.quota import cpu_quota
 
 _HARD_TRIES = 25
-_TRIES_PER_YIELD = 8
 _CONTESTED_YIELD_S = 10e-6  # a yield to nobody takes 0.5 us
 _LONGEST_S = 1e-3  # polled for at most, as expected: a thousand calls a second
 _LONGEST_BY_QUOTA_S = 50e-6  # where tries are paid for: what sleeping and being woken costs of processor time
@@ -86,6 +85,10 @@ class PolledWait:
         scarce = quota is not None and quota < _FEWEST_CPUS
         self._patience = None if kind == "block" else Patience(_LONGEST_BY_QUOTA_S if scarce else _LONGEST_S)
         self._since: Optional[float] = None  # when the wait began; it may have several sleeps
+        self._took = (
+            0.0  # by a wait that the tries ended, to be learned from in the next one: the message comes first
+        )
+        self._contested = False
 
     def catch(self) -> bool:
         """True if a message has arrived or does so during the tries."""
@@ -97,6 +100,8 @@ class PolledWait:
         patience = self._patience
         if patience is None:
             return False
+        if self._took:
+            self._learn(patience)
         now = _clock()
         if self._since is None:
             self._since = now
@@ -107,17 +112,21 @@ class PolledWait:
             _sched_yield()
             before, now = now, _clock()
             contested = now - before > _CONTESTED_YIELD_S
-            for _ in range(_TRIES_PER_YIELD):
+            for _ in range(_HARD_TRIES):
                 if words[at] == number:
-                    if not contested:
-                        patience.succeeded()
-                    patience.lasted(now - self._since)
+                    self._took, self._contested = now - self._since, contested
                     self._since = None
                     return True
             if contested:
                 break
         patience.failed()
         return False
+
+    def _learn(self, patience: Patience) -> None:
+        if not self._contested:
+            patience.succeeded()
+        patience.lasted(self._took)
+        self._took = 0.0
 
     def sleep(self, seconds: float) -> None:
         """Until a message arrives, at most ``seconds``. May return early."""
