@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import logging
 import os
 import threading
@@ -9,7 +11,7 @@ import weakref
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Concatenate, Literal, ParamSpec
 
 from neuropod_ope.client.capsules import CapsuleWriter, Redact, replayed
 from neuropod_ope.client.deadlines import Deadlines
@@ -137,7 +139,34 @@ class Runtime:
         capsule: str | os.PathLike[str] | None = None,
         redact: Redact | None = None,
     ) -> Neuropod:
-        """Load a neuropod package, a directory or a zip file. See `load_neuropod`."""
+        """Load a neuropod package: the path of a directory or of a zip file.
+
+        ``out_of_process``: ``True`` runs the model in a worker process of its own, ``False`` in this process;
+        ``None`` in this process if this interpreter satisfies what the package declares, else in a worker.
+        ``environment``: an interpreter to run the worker with, in place of one that is found or built.
+        ``visible_gpu``: index of the one GPU that the model may use, if there is one; ``None`` for the CPU.
+        ``validate``: check tensors against the problem definition. ``load_custom_ops``: load the package's own.
+        ``lazy``: load the model at ``load()`` or at the first call. ``warm_up``: run the package's test data first,
+        in each worker, before it counts as ready. ``free_memory_every_cycle``: each call begins with
+        ``free_unused_memory()``; slower, for when memory is short. ``wait``: how caller and worker wait for each
+        other: "adaptive" polls while that has been worth it lately, "spin" never sleeps and burns a core on each
+        side, "block" sleeps at once.
+
+        These need a worker, so a model that is given one of them runs in one:
+        ``timeout``: default for each call, in seconds. ``load_timeout``: for each start of a worker with its load.
+        ``restart``: when a worker that died is replaced, and whether spare ones are kept. ``retries``: so many times
+        a call whose worker died while it ran is made again, on a copy of the inputs that is made beforehand; for
+        models that do the same for the same inputs. ``on_event``: called with each `Event` in a thread of its own.
+        ``cancel``: "kill" also ends calls that run already when they are cancelled or their caller is interrupted,
+        with the worker. ``capsule``: a folder, in which a file is left for each call that killed its worker or was
+        too late: see docs/supervision.md. ``redact``: ``redact(name, array)`` gives what is stored of an input, None
+        to leave it out. ``instances``: so many workers run the model at the same time; each call goes to the least
+        busy one. ``threads``: for each worker's numerical libraries; several instances divide the processors among
+        them by default. ``affinity``: numbers of the processors that the workers run on, or a list of one such set
+        for each.
+
+        Raises PackageError, NoMatchingEnvironment, EnvironmentBuildError, LoadError, WorkerDied.
+        """
         self._check_open()
         _check_instances(instances)
         _check_choice("out_of_process", out_of_process, (None, True, False))
@@ -414,77 +443,19 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def load_neuropod(
-    path: str | os.PathLike[str],
-    *,
-    out_of_process: bool | None = None,
-    environment: str | os.PathLike[str] | None = None,
-    visible_gpu: int | None = 0,
-    validate: bool = True,
-    load_custom_ops: bool = True,
-    lazy: bool = False,
-    timeout: float | None = None,
-    free_memory_every_cycle: bool = False,
-    wait: Literal["adaptive", "spin", "block"] = "adaptive",
-    load_timeout: float | None = None,
-    restart: RestartPolicy | None = None,
-    retries: int = 0,
-    on_event: Callable[[Event], None] | None = None,
-    cancel: Literal["queue", "kill"] = "queue",
-    instances: int = 1,
-    warm_up: bool = False,
-    threads: int | None = None,
-    affinity: Collection[int] | Sequence[Collection[int]] | None = None,
-    capsule: str | os.PathLike[str] | None = None,
-    redact: Redact | None = None,
-) -> Neuropod:
-    """Load a neuropod package: the path of a directory or of a zip file.
+_Options = ParamSpec("_Options")
 
-    ``out_of_process``: ``True`` runs the model in a worker process of its own, ``False`` in this process;
-    ``None`` in this process if this interpreter satisfies what the package declares, else in a worker.
-    ``environment``: an interpreter to run the worker with, in place of one that is found or built.
-    ``visible_gpu``: index of the one GPU that the model may use, if there is one; ``None`` for the CPU.
-    ``validate``: check tensors against the problem definition. ``load_custom_ops``: load the package's own.
-    ``lazy``: load the model at ``load()`` or at the first call. ``warm_up``: run the package's test data first, in
-    each worker, before it counts as ready. ``free_memory_every_cycle``: each call begins with
-    ``free_unused_memory()``; slower, for when memory is short.
-    ``wait``: how caller and worker wait for each other: "adaptive" tries for up to 0.1 ms before it sleeps, "spin"
-    never sleeps and burns a core on each side, "block" sleeps at once.
 
-    These need a worker, so a model that is given one of them runs in one:
-    ``timeout``: default for each call, in seconds. ``load_timeout``: for each start of a worker with its load.
-    ``restart``: when a worker that died is replaced, and whether spare ones are kept. ``retries``: so many times a
-    call whose worker died while it ran is made again, on a copy of the inputs that is made beforehand; for models
-    that do the same for the same inputs. ``on_event``: called with each `Event` in a thread of its own. ``cancel``:
-    "kill" also ends calls that run already when they are cancelled or their caller is interrupted, with the worker.
-    ``capsule``: a folder, in which a file is left for each call that killed its worker or was too late: see
-    docs/supervision.md. ``redact``: ``redact(name, array)`` gives what is stored of an input, None to leave it out.
-    ``instances``: so many workers run the model at the same time; each call goes to the least busy one.
-    ``threads``: for each worker's numerical libraries; several instances divide the processors among them by
-    default. ``affinity``: numbers of the processors that the workers run on, or a list of one such set for each.
+def _of_the_default_runtime(load: Callable[Concatenate[Runtime, _Options], Neuropod]) -> Callable[_Options, Neuropod]:
+    @functools.wraps(load)
+    def load_neuropod(*args: _Options.args, **options: _Options.kwargs) -> Neuropod:
+        return load(default_runtime(), *args, **options)
 
-    Raises PackageError, NoMatchingEnvironment, EnvironmentBuildError, LoadError, WorkerDied.
-    """
-    return default_runtime().load(
-        path,
-        out_of_process=out_of_process,
-        environment=environment,
-        visible_gpu=visible_gpu,
-        validate=validate,
-        load_custom_ops=load_custom_ops,
-        lazy=lazy,
-        timeout=timeout,
-        free_memory_every_cycle=free_memory_every_cycle,
-        wait=wait,
-        load_timeout=load_timeout,
-        restart=restart,
-        retries=retries,
-        on_event=on_event,
-        cancel=cancel,
-        instances=instances,
-        warm_up=warm_up,
-        threads=threads,
-        affinity=affinity,
-        capsule=capsule,
-        redact=redact,
-    )
+    load_neuropod.__name__ = load_neuropod.__qualname__ = "load_neuropod"
+    signature = inspect.signature(load)
+    without_self = signature.replace(parameters=list(signature.parameters.values())[1:])
+    load_neuropod.__signature__ = without_self  # type: ignore[attr-defined] # what help() shows
+    return load_neuropod
+
+
+load_neuropod = _of_the_default_runtime(Runtime.load)
