@@ -45,7 +45,7 @@ class ModelError(NeuropodError):
 
 
 class WorkerDied(NeuropodError):
-    """The worker process ended while it was needed. A fresh one replaces it.
+    """The worker process ended while it was needed. A fresh one replaces it as the model's ``RestartPolicy`` says.
 
     ``signal`` is the number of the signal that killed it, ``exit_code`` its exit status; both are ``None``
     where the host reaped our child and the status is unknown. ``stderr`` holds its last lines.

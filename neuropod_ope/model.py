@@ -309,7 +309,7 @@ class Neuropod:
         return replace(health, ready=False, state="draining") if self._draining else health
 
     def drain(self, timeout: float | None = None) -> None:
-        """Take no more calls, and wait until all that were taken are done. Then close it.
+        """Take no more calls, and wait until all that were taken are done. The model stays loaded: `close` it next.
 
         A call of `infer_many` that was sent ahead is done when its outputs are there. ``timeout``: seconds.
         Raises InferTimeout: calls are under way still, and none is taken. HandleClosed.

@@ -66,7 +66,7 @@ def worker_died(death: Death, model: str, request: int | None, doing: str) -> Wo
         shown = "\n".join("    " + line for line in death.stderr[-_SHOWN_LINES:])
         message += f"; its last words were:\n{shown}"
     return WorkerDied(
-        message + "\nA fresh worker replaces it.",
+        message,
         model=model,
         pid=death.pid,
         signal=-death.returncode if death.returncode is not None and death.returncode < 0 else None,

@@ -206,6 +206,7 @@ def test_without_restarts_the_first_death_is_the_last(load, told):
     with pytest.raises(WorkerDied) as caught:
         call(model)
     assert caught.value.pid == pid
+    assert "replace" not in str(caught.value)
 
 
 def test_deadlines_hold_while_a_model_waits_for_its_next_start(load, told):

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from typing import Sequence
+from typing import Sequence, TextIO
 
 BOOT_FAILED = 3
 _OOM_SCORE = 300  # thousandths of all memory
@@ -21,15 +21,7 @@ _OOM_SCORE = 300  # thousandths of all memory
 def main(arguments: Sequence[str]) -> None:
     """Serve until told to stop, then exit."""
     faulthandler.enable(os.dup(2))  # a model may close or redirect its own
-    # One line at a time, and UTF-8 whatever the locale says: what a model prints must not fail for its letters.
-    for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        setattr(
-            sys,
-            name,
-            io.TextIOWrapper(
-                io.FileIO(descriptor, "w", closefd=False), "utf-8", "backslashreplace", line_buffering=True
-            ),
-        )
+    sys.stdout, sys.stderr = _printer(1), _printer(2)
     _stand_in_for_the_client()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the application's to act on
     sys.path.extend(arguments[1:])
@@ -42,6 +34,12 @@ def main(arguments: Sequence[str]) -> None:
     if server is None:
         sys.exit(BOOT_FAILED)
     server.serve()
+
+
+def _printer(descriptor: int) -> TextIO:
+    """One line at a time, and UTF-8 whatever the locale says: what a model prints must not fail for its letters."""
+    raw = io.FileIO(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True)
 
 
 def _stand_in_for_the_client() -> None:
