@@ -35,7 +35,9 @@ class Loader:
         )
 
     def __call__(self, code, inputs, outputs, **options):
-        path = self.package(code, inputs, outputs)
+        return self.load(self.package(code, inputs, outputs), **options)
+
+    def load(self, path, **options):
         return self.runtime.load(
             path, **{"out_of_process": self.out_of_process, "instances": self.instances, **options}
         )

@@ -59,7 +59,7 @@ def _what_runs_it(package: Package, source: str, policy: EnvironmentPolicy) -> I
     requirement = Requirement(package.platform, package.version_range, package.requirements_lock)
     try:
         missing = _missing_here(package, requirement)
-        yield "in process", f"no: {missing}" if missing else "yes, this interpreter has what it needs"
+        yield "in process", f"no: {missing}" if missing else f"yes, {_why_here(requirement)}"
         check_platform_somewhere(package)
         environment = ensure_environment(requirement, policy, source)
     except NoMatchingEnvironment as error:
@@ -78,6 +78,12 @@ def _missing_here(package: Package, requirement: Requirement) -> str | None:
     except PackageError as error:
         return str(error)
     return satisfied_by_this_interpreter(requirement)
+
+
+def _why_here(requirement: Requirement) -> str:
+    if requirement.platform == "python" and requirement.lock is None:
+        return "as far as it says: the package declares no requirements"
+    return "this interpreter has what it needs"
 
 
 def _framework(platform: str) -> str:

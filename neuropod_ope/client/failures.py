@@ -11,6 +11,7 @@ from neuropod_ope.errors import (
     SpecError,
 )
 from neuropod_worker.failure import Failure
+from neuropod_worker.package import Package
 from neuropod_worker.wire import messages as m
 
 _LONGEST_SIZE = 20  # digits; a worker may say anything
@@ -35,3 +36,11 @@ def error_from(failure: Failure, model: str) -> NeuropodError:
         failure.message,
         failure.traceback,
     )
+
+
+def load_failed(error: NeuropodError, package: Package) -> NeuropodError:
+    """The same error with what its user knows: the name of the model, and the folder or zip file that was opened."""
+    message = f"model {package.name!r} of {package.source}: {error}"
+    if isinstance(error, LoadError):
+        return LoadError(message, error.remote_type, error.remote_traceback)
+    return PackageError(message, error.path) if isinstance(error, PackageError) else error

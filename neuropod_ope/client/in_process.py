@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from neuropod_ope.client.executor import Request, WorkerInfo
-from neuropod_ope.client.failures import error_from
+from neuropod_ope.client.failures import error_from, load_failed
 from neuropod_ope.client.future import Task
 from neuropod_ope.client.health import Health
 from neuropod_ope.client.in_order import CallsInOrder
 from neuropod_ope.client.warm_up import warm_up_failed
-from neuropod_ope.errors import HandleClosed, NeuropodError
+from neuropod_ope.errors import HandleClosed, LoadError, NeuropodError, PackageError
 from neuropod_ope.supervisor.startup import Startup
 from neuropod_worker.backends import LoadedModel, LoadOptions, import_backend, load_model
 from neuropod_worker.failure import failure_of
@@ -69,9 +69,12 @@ class InProcessExecutor:
                 raise HandleClosed(f"model {self._package.name!r} is closed")
             if self._model is None:
                 started = time.monotonic()
-                import_backend(self._package)
-                imported = time.monotonic()
-                model = load_model(self._package, self._options)
+                try:
+                    import_backend(self._package)
+                    imported = time.monotonic()
+                    model = load_model(self._package, self._options)
+                except (LoadError, PackageError) as error:
+                    raise load_failed(error, self._package) from error.__cause__
                 loaded, warm_up = time.monotonic(), 0.0
                 if self._warm_up is not None:
                     self._run_warm_up(model, self._warm_up)

@@ -14,7 +14,7 @@ from neuropod_ope.client.capsules import CapsuleWriter
 from neuropod_ope.client.connection import Connection
 from neuropod_ope.client.dispatch import Standing
 from neuropod_ope.client.executor import Request, WorkerInfo
-from neuropod_ope.client.failures import error_from
+from neuropod_ope.client.failures import error_from, load_failed
 from neuropod_ope.client.future import Task
 from neuropod_ope.client.health import Health
 from neuropod_ope.client.line import Turn
@@ -161,7 +161,7 @@ class OutOfProcessExecutor:
             self.give_up(connection, call, None)
             self._unanswered = None  # it was, in this moment
         if type(call.reply) is not m.Loaded:
-            raise self._load_failed(connection, call, "it loaded the model")
+            raise load_failed(self._load_failed(connection, call, "it loaded the model"), self._package)
         reply, warm_up = call.reply, 0.0
         if self._warm_up is not None:
             loaded = time.monotonic()

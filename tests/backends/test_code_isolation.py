@@ -233,7 +233,7 @@ def test_two_packages_may_bring_custom_ops_of_equal_names(tmp_path):
 
 def test_a_custom_op_whose_name_is_importable_already_is_an_error(tmp_path):
     op = write_files(tmp_path / "ops", {"wave.py": "value = 3\n"}) / "wave.py"
-    with pytest.raises(LoadError, match=r"custom op 'wave\.py' .* importable already"):
+    with pytest.raises(LoadError, match=r"custom op 'wave\.py' cannot be loaded: .* importable already"):
         load(tmp_path, {"main.py": "def load(data): pass"}, custom_ops=[str(op)])
 
 

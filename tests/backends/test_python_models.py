@@ -137,10 +137,20 @@ def test_the_models_own_exception_propagates_raw(tmp_path):
     ("files", "error", "message"),
     [
         ({"other.py": ""}, PackageError, "there is no module for the entry point model.main.load"),
-        ({"main.py": "x = 1"}, PackageError, "the entry point model.main.load of .* does not exist"),
+        ({"main.py": "x = 1"}, PackageError, "the entry point model.main.load does not exist"),
         ({"main.py": "load = 1"}, PackageError, "is not callable"),
         ({"main.py": "def load(data): pass"}, PackageError, "must return a callable, but returned NoneType"),
-        ({"main.py": "import no_such_thing"}, LoadError, "No module named 'no_such_thing'"),
+        (
+            {"main.py": "import no_such_thing"},
+            LoadError,
+            "'no_such_thing'; add the distribution that has it to the package's `requirements`, or load with",
+        ),
+        (
+            {"main.py": "def load(data): import model.forgotten"},
+            LoadError,
+            "'model.forgotten'; a module of the model's own belongs into `code_path_spec`",
+        ),
+        ({"main.py": "def load(): pass"}, LoadError, r"entry point model.main.load\(data_folder\) failed: TypeError"),
         ({"main.py": "def load("}, LoadError, "SyntaxError"),
         ({"main.py": "raise SystemExit(3)"}, LoadError, "cannot be imported: SystemExit: 3"),
         ({"main.py": "def load(data): raise RuntimeError('no weights')"}, LoadError, "RuntimeError: no weights"),

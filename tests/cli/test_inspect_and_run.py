@@ -52,7 +52,7 @@ def test_inspect_shows_what_a_package_declares(tmp_path, command):
     assert "x: float32 (batch, *, 3)" in shown
     assert "anything: string, any shape" in shown
     assert "y: float32 (*,)" in shown
-    assert "yes, this interpreter has what it needs" in shown
+    assert "in process      yes, as far as it says: the package declares no requirements" in shown
     assert f"yes, with {sys.executable}" in shown
 
 

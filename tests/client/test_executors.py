@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from neuropod_ope import HandleClosed, LoadError, ModelError, NeuropodError, SpecError, TensorSpec
+from neuropod_ope import HandleClosed, LoadError, ModelError, NeuropodError, PackageError, SpecError, TensorSpec
 from neuropod_worker.problem.dtypes import DTYPES
 
 pytestmark = pytest.mark.workers
@@ -260,12 +260,24 @@ def test_the_models_own_exception_arrives_with_its_traceback_and_the_model_goes_
     assert not any(worker.restarts for worker in model.workers)
 
 
-def test_a_model_that_cannot_be_loaded_says_why(load_in_executors):
-    code = "import nowhere_to_be_found\n"
-    with pytest.raises(LoadError, match="nowhere_to_be_found") as caught:
-        load_in_executors(code, {"x": ANY}, {"x": ANY})
+def test_a_model_that_cannot_be_loaded_says_which_one_and_why(load_in_executors):
+    path = load_in_executors.package("import nowhere_to_be_found\n", {"x": ANY}, {"x": ANY}, package_as_zip=True)
+    with pytest.raises(
+        LoadError, match=f"model 'sample' of {path}: .*'nowhere_to_be_found'; add .* to the"
+    ) as caught:
+        load_in_executors.load(path)
+    assert str(load_in_executors.runtime.policy.cache_dir) not in str(caught.value)
     assert caught.value.remote_type.endswith("ModuleNotFoundError")
     assert "main.py" in caught.value.remote_traceback
+
+
+def test_a_package_whose_entry_point_is_none_says_which_one(load_in_executors):
+    path = load_in_executors.package("load = 5\n", {"x": ANY}, {"x": ANY}, package_as_zip=True)
+    with pytest.raises(
+        PackageError, match=f"model 'sample' of {path}: the entry point model.main.load is not"
+    ) as caught:
+        load_in_executors.load(path)
+    assert caught.value.path.startswith(str(load_in_executors.runtime.policy.cache_dir))
 
 
 def test_a_handle_tells_the_problem(load_in_executors):

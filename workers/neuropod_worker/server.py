@@ -222,7 +222,7 @@ class Server:
         except (Exception, SystemExit):  # ours already, or will be
             raise
         except BaseException as error:  # what an application's process lets through has no other way here
-            raise load_error("the load of {} was given up".format(message.path), error) from error
+            raise load_error("the load was given up", error) from error
         self._end_forked_child()
         self._models[message.model] = model
         finished = monotonic_ns()

@@ -63,7 +63,11 @@ def described(error: BaseException) -> Described:
     return Described(name, message, "".join(lines))
 
 
-def load_error(what_failed: str, error: BaseException) -> LoadError:
-    """A ``LoadError`` that carries what the model's code or framework raised."""
+def load_error(what_failed: str, error: BaseException, advice: str = "") -> LoadError:
+    """A ``LoadError`` that carries what the model's code or framework raised.
+
+    The loader puts the name of the model and the path of its package before it.
+    """
     name, message, text = described(error)
-    return LoadError("{}: {}: {}".format(what_failed, name, message), remote_type=name, remote_traceback=text)
+    message = "{}: {}: {}{}".format(what_failed, name, message, advice)
+    return LoadError(message, remote_type=name, remote_traceback=text)

@@ -62,7 +62,7 @@ def _load_added(who: str, loader: str, load: Any, package: Package, options: Loa
     except NeuropodError:
         raise
     except Exception as error:  # as above
-        raise load_error("{} cannot load {}".format(who, package.path), error) from error
+        raise load_error("{} cannot load it".format(who), error) from error
     if not isinstance(backend, Backend):
         message = "{} must return a neuropod_worker.backends.Backend from {}, but returned {}"
         raise LoadError(message.format(who, loader, type(backend).__name__))

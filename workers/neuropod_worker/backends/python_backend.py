@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Optional, Sequence
 from neuropod_worker.backends.backend import Backend, LoadOptions, load_error
 from neuropod_worker.backends.code_scope import CodeScope
 from neuropod_worker.backends.python_ops import broken_op, check_python_ops
-from neuropod_worker.errors import PackageError
+from neuropod_worker.errors import LoadError, PackageError
 from neuropod_worker.package.package import Package
 from neuropod_worker.package.platform_config import PythonEntry, read_python_entry
 from neuropod_worker.problem.checks import Arrays
@@ -43,7 +43,7 @@ def load(package: Package, options: LoadOptions) -> Backend:
 
 
 def _load_entrypoint(package: Package, scope: CodeScope, entry: PythonEntry) -> Callable[..., Any]:
-    where = "{}.{} of {}".format(entry.module, entry.function, package.path)
+    where = "{}.{}".format(entry.module, entry.function)
     no_module = PackageError("there is no module for the entry point {}".format(where), package.path)
     if not scope.owns(entry.module):
         raise no_module
@@ -53,8 +53,7 @@ def _load_entrypoint(package: Package, scope: CodeScope, entry: PythonEntry) -> 
         except (Exception, SystemExit) as error:  # the package's code may raise anything
             if isinstance(error, ImportError) and (entry.module + ".").startswith("{}.".format(error.name)):
                 raise no_module from None
-            what_failed = broken_op(package, error) or "the code of {} cannot be imported".format(package.path)
-            raise load_error(what_failed, error) from error
+            raise _failed(package, scope, "the model's code cannot be imported", error) from error
         entrypoint = getattr(module, entry.function, None)
         if not callable(entrypoint):
             problem = "does not exist" if entrypoint is None else "is not callable"
@@ -62,8 +61,17 @@ def _load_entrypoint(package: Package, scope: CodeScope, entry: PythonEntry) -> 
         try:
             model = entrypoint(package.file("data"))
         except (Exception, SystemExit) as error:  # the package's code may raise anything
-            raise load_error(broken_op(package, error) or "the entry point {} failed".format(where), error) from error
+            raise _failed(package, scope, "the entry point {}(data_folder) failed".format(where), error) from error
     if not callable(model):
         message = "the entry point {} must return a callable, but returned {}"
         raise PackageError(message.format(where, type(model).__name__), package.path)
     return model  # type: ignore[no-any-return]
+
+
+def _failed(package: Package, scope: CodeScope, what: str, error: BaseException) -> LoadError:
+    advice = ""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        own = "a module of the model's own belongs into `code_path_spec`"
+        others = "add the distribution that has it to the package's `requirements`, or load with environment=..."
+        advice = "; " + (own if scope.owns(error.name) else "{}; {}".format(others, own))
+    return load_error(broken_op(package, error) or what, error, advice)

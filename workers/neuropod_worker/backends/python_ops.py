@@ -30,8 +30,8 @@ def check_python_ops(package: Package) -> None:
         name = getmodulename(path)
         # An op whose name means something already would be one module or the other, depending on the path.
         if name and name.isidentifier() and (name in sys.modules or importlib.util.find_spec(name) is not None):
-            message = "custom op {!r} of {} cannot be loaded: a module of that name is importable already"
-            raise LoadError(message.format(os.path.basename(path), package.path))
+            message = "custom op {!r} cannot be loaded: a module of that name is importable already"
+            raise LoadError(message.format(os.path.basename(path)))
 
 
 def broken_op(package: Package, error: BaseException) -> Optional[str]:

@@ -66,6 +66,7 @@ def read_config(directory: str) -> Package:
             raise PackageError("{}: custom op {!r} is no plain file name".format(path, op), path)
     return Package(
         path=directory,
+        source=directory,
         name=raw["name"],
         platform=raw["platform"],
         version_range=version_range,

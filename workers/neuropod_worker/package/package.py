@@ -8,7 +8,7 @@ from neuropod_worker.problem.specs import TensorSpec
 
 
 class Package(NamedTuple):
-    """A package in the directory ``path``.
+    """A package in the directory ``path``. ``source`` is what its user knows: the folder or zip file that was opened.
 
     ``version_range`` is the npm range of ``platform_version_semver``; where that asks for nothing, but the
     model file is in a format that only old versions read, it is the range of those. ``custom_ops`` are file
@@ -17,6 +17,7 @@ class Package(NamedTuple):
     """
 
     path: str
+    source: str
     name: str
     platform: str
     version_range: str

@@ -37,7 +37,7 @@ def open_package(path: "Union[str, os.PathLike[str]]", cache_dir: Optional[str] 
         raise PackageError("{} is neither a folder nor a regular file".format(path), path)
     if cache_dir is None:
         raise PackageError("{} is a zip file; a cache_dir to extract it into is needed".format(path), path)
-    return read_package(extracted(path, cache_dir))
+    return read_package(extracted(path, cache_dir))._replace(source=path)
 
 
 def read_package(directory: str) -> Package:

@@ -62,6 +62,7 @@ def write_package(
     op_paths = _op_paths(custom_ops)
     package = Package(
         path=neuropod_path,
+        source=neuropod_path,
         name=text("model_name", model_name),
         platform=platform,
         version_range=version_range("platform_version_semver", platform_version_semver) or "*",
