@@ -11,7 +11,8 @@ Problem = Literal["", "dead", "stopped", "deaf", "stuck"]
 
 @dataclass(frozen=True)
 class Progress:
-    """What one worker does: ``step`` ("loading", "waiting" or "running") since ``seconds`` ago, for ``request``.
+    """What one worker does: ``step`` ("starting", "loading", "waiting" or "running") since ``seconds`` ago, for
+    ``request``.
 
     ``problem``: "dead"; "stopped" by a signal; "deaf", it waits for requests and takes none; "stuck", it is at the
     same request for too long; or empty.

@@ -9,6 +9,7 @@ from neuropod_ope.client.connection import Connection
 from neuropod_ope.client.worker import CLOSE_GRACE_S, Worker
 from neuropod_ope.errors import HandleClosed, InferTimeout
 from neuropod_ope.supervisor.loop import SupervisorLoop
+from neuropod_ope.supervisor.process import WorkerProcess
 
 
 class SharedProcess:
@@ -34,6 +35,9 @@ class SharedProcess:
         finally:
             self._starting.release()
 
+    def alive(self) -> tuple[list[WorkerProcess], list[Connection]]:
+        return self._worker.alive()
+
     def close(self) -> None:
         self._worker.close()
 
@@ -49,6 +53,7 @@ class Seat:
         self._process = process
         self._model = model
         self._loop = loop
+        self._asked = False
         self._connection: Connection | None = None  # the last one that was asked for
         self._closed = False
 
@@ -59,11 +64,16 @@ class Seat:
     def connection(self, deadline: float | None) -> Connection:
         if self._closed:
             raise HandleClosed("the model was closed: load it again")
+        self._asked = True
         connection = self._process.connection(deadline)
         self._connection = connection
         if self._closed:  # meanwhile, and it saw no connection
             connection.unload(self._model, 0.0)
         return connection
+
+    def alive(self) -> tuple[list[WorkerProcess], list[Connection]]:
+        """Once it was asked for, the worker is this model's, too."""
+        return self._process.alive() if self._asked else ([], [])
 
     def close(self) -> None:
         """Unload the model. A worker that is busy with another one does it later."""

@@ -18,7 +18,7 @@ from neuropod_ope.client.connection import Connection
 from neuropod_ope.client.executor import WorkerInfo
 from neuropod_ope.client.health import Health, progress_of
 from neuropod_ope.client.supervision import Supervision
-from neuropod_ope.client.worker import Serving
+from neuropod_ope.client.worker import Serving, signs_of_start
 from neuropod_ope.errors import HandleClosed, InferTimeout, LoadError, NeuropodError, WorkerDied
 from neuropod_ope.supervisor.diagnosis import worker_died
 from neuropod_ope.supervisor.events import Event, Reporter
@@ -99,7 +99,6 @@ class SupervisedModel:
         self._attempts: set[threading.Thread] = set()
         self._starting = threading.Lock()  # a thread that is to be joined has been started
         self._started = 0
-        self._in_load: set[Connection] = set()
         self._waiters: set[queue.SimpleQueue[NeuropodError | None]] = set()
 
     # ---- from any thread
@@ -166,10 +165,14 @@ class SupervisedModel:
 
     def health(self, stuck_after: float) -> Health:
         """Facts, each taken now."""
-        state, latest, loading = self._state, self.latest, list(self._in_load)
+        state, latest = self._state, self.latest
         serving = None if latest is None else progress_of(latest.connection.signs(), stuck_after)
-        others = [*loading, *(spare.connection for spare in list(self._spares))]
-        progress = tuple(progress_of(connection.signs(), stuck_after) for connection in others)
+        starting, connections = self._worker.alive()
+        signs = [
+            connection.signs() for connection in connections if latest is None or connection is not latest.connection
+        ]
+        signs += [signs_of_start(process) for process in starting]
+        progress = tuple(progress_of(one, stuck_after) for one in signs)
         if serving is not None:
             progress = (serving, *progress)
         live = any(not one.problem for one in progress)
@@ -384,14 +387,11 @@ class SupervisedModel:
             started = time.monotonic()
             connection = self._worker.connection(deadline)
             boot = time.monotonic() - started
-            self._in_load.add(connection)
             try:
                 version, *loading = self._load(connection, deadline)
                 outcome = Loaded(connection, version, Startup(0.0, boot, *loading))
             except LoadNotBegun as not_begun:
                 outcome = _NotBegun(not_begun.cause, not connection.blameless)
-            finally:
-                self._in_load.discard(connection)
         except NeuropodError as error:
             outcome = error
         except Exception as error:  # a bug of ours, or no memory: callers must hear of it all the same

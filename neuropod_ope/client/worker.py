@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from functools import partial
 from typing import Protocol
 
 from neuropod_ope.client.connection import Connection
 from neuropod_ope.client.handshake import Launch
+from neuropod_ope.client.health import Signs
 from neuropod_ope.errors import HandleClosed
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_ope.supervisor.process import WorkerProcess
@@ -27,9 +29,20 @@ class Serving(Protocol):
         """A live worker that the model is not loaded in. Raises HandleClosed and what `handshake.connect` raises."""
         ...
 
+    def alive(self) -> tuple[list[WorkerProcess], list[Connection]]:
+        """Processes that are starting, and workers that have started and live; each is one of them at any time."""
+        ...
+
     def close(self) -> None: ...
 
     def abandon(self) -> None: ...
+
+
+def signs_of_start(process: WorkerProcess) -> Signs:
+    """What can be seen of a process that has not said that it is a worker yet."""
+    letter = process.kernel_state
+    seconds = time.monotonic() - process.started_at
+    return Signs(process.pid, letter in ("Z", "X"), letter in ("T", "t"), "starting", seconds, 0, True)
 
 
 class Worker:
@@ -42,7 +55,7 @@ class Worker:
         self._logger = logger
         self._starting: set[WorkerProcess] = set()
         self._connections: list[Connection] = []
-        self._lock = threading.Lock()  # around changes of the list
+        self._lock = threading.Lock()  # around changes of both
         self.closed = False
 
     def connection(self, deadline: float | None) -> Connection:
@@ -51,7 +64,8 @@ class Worker:
 
         def note(process: WorkerProcess) -> None:
             started.append(process)
-            self._starting.add(process)
+            with self._lock:
+                self._starting.add(process)
             if self.closed:
                 process.kill(_CLOSED)
 
@@ -59,12 +73,18 @@ class Worker:
             connection = Connection(self._launch, self._name, self._loop, self._logger, deadline, note)
             with self._lock:
                 self._connections = [one for one in self._connections if one.state != "dead"] + [connection]
+                self._starting.difference_update(started)
         except Exception:  # ours, re-raised below unless the close explains it
             self._check_open()  # closed while it was starting: that is then why it did not come up
             raise
         finally:
-            self._starting.difference_update(started)
+            with self._lock:
+                self._starting.difference_update(started)
         return connection
+
+    def alive(self) -> tuple[list[WorkerProcess], list[Connection]]:
+        with self._lock:
+            return list(self._starting), [connection for connection in self._connections if connection.live]
 
     def _check_open(self) -> None:
         if self.closed:

@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +73,7 @@ class WorkerProcess:
         affinity: frozenset[int] | None,
     ) -> None:
         self._loop = loop
+        self.started_at = time.monotonic()
         self._on_death = on_death
         self._ended = threading.Event()
         self._lock = threading.Lock()  # around signals and the reaping, so that no signal hits a reused pid

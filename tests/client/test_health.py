@@ -4,6 +4,7 @@ import asyncio
 import os
 import queue
 import signal
+import sys
 import threading
 
 import psutil
@@ -167,6 +168,30 @@ def test_a_model_that_is_being_loaded_lives_and_is_not_ready(load_gated, gate):
     model.wait_ready()
     assert model.health().ready
     thread.join()
+
+
+def test_a_worker_whose_python_is_still_booting_lives_and_is_not_ready(load_out_of_process, gate, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\nif [ "$3" = serve ]; then\n  touch {gate.path}.begun\n'
+        f'  while [ ! -e {gate.path} ]; do sleep 0.01; done\nfi\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    model = load_out_of_process(GATED, INPUTS, OUTPUTS, environment=python, lazy=True)
+    thread = threading.Thread(target=model.load)
+    thread.start()
+    gate.wait_begun()
+    first, later = model.health(), model.health()
+    assert (first.live, first.ready, first.state) == (True, False, "loading")
+    assert (only(first).step, only(first).request, only(first).problem) == ("starting", None, "")
+    assert only(later).seconds > only(first).seconds > 0
+    gate.open()
+    while (health := model.health()).progress[0].step == "starting":
+        os.sched_yield()
+    assert health.live
+    thread.join()
+    assert model.health().ready
+    assert only(model.health()).pid == only(first).pid == model.workers[0].pid
 
 
 def test_spare_workers_show_their_progress_too(load_gated):
