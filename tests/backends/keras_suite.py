@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 
 from neuropod_worker.backends import load_model
-from neuropod_worker.errors import PackageError
+from neuropod_worker.errors import PackageError, SpecError
 from neuropod_worker.package import read_package
 from neuropod_worker.packagers import create_keras_neuropod
+from neuropod_worker.problem.checks import check_inputs
 
 v1 = getattr(tf.compat, "v1", tf)
 KERAS = {"tf.keras": tf.keras}
@@ -143,7 +144,6 @@ def test_a_sequential_model_is_packaged_with_what_it_learned(tmp_path, keras, la
 
 
 def test_loops_branches_and_shared_layers_keep_their_weights(tmp_path, keras, layers):
-    # Keras 3 computes a TimeDistributed of unknown length wrongly whenever its graph is traced.
     ids = layers.Input((7,), name="ids")
     sequence = layers.BatchNormalization()(layers.Embedding(20, 6)(ids))
     shared = layers.Dense(5, activation="tanh")
@@ -159,6 +159,33 @@ def test_loops_branches_and_shared_layers_keep_their_weights(tmp_path, keras, la
     model.fit(x, NUMBERS.rand(3, 5), verbose=0)
     made = package(tmp_path, keras, model)
     np.testing.assert_allclose(load_model(made).infer({"ids": x})["out"], model.predict(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_for_each_step_of_a_sequence_of_unknown_length_is_right_or_refused(tmp_path, keras, layers):
+    x, dense = layers.Input((None, 3), name="x"), layers.Dense(2)
+    model = keras.Model(x, layers.TimeDistributed(dense, name="each")(x))
+    sequence = NUMBERS.rand(2, 7, 3).astype("float32")
+    if version(keras).startswith("3."):
+        with pytest.raises(
+            PackageError, match="the layer 'each' is a TimeDistributed of unknown length, which Keras 3"
+        ):
+            package(tmp_path, keras, model)
+    else:
+        expected = model.predict(sequence)
+        np.testing.assert_allclose(
+            load_model(package(tmp_path, keras, model)).infer({"x": sequence})["each"], expected
+        )
+
+
+def test_the_batch_size_is_one_symbol_of_all_inputs_and_may_be_zero(tmp_path, keras, layers):
+    made = package(tmp_path, keras, two_in_two_out(keras, layers))
+    check_inputs(made.inputs, {"in_a": A[:2], "in_b": B[:2]})
+    with pytest.raises(
+        SpecError, match=r"'in_b': dimension 0 should be 5 \(the symbol 'batch_size', as in input 'in_a'"
+    ):
+        check_inputs(made.inputs, {"in_a": A, "in_b": B[:2]})
+    outputs = load_model(made).infer({"in_a": A[:0], "in_b": B[:0]})
+    assert {name: array.shape for name, array in outputs.items()} == {"out_a": (0, 3), "out_b": (0, 2, 2)}
 
 
 def test_strings_are_inputs(tmp_path, keras, layers):

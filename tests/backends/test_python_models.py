@@ -79,6 +79,16 @@ def test_outputs_that_do_not_fit_are_spec_errors(tmp_path, expression, message):
             model.infer({})
 
 
+def test_a_symbol_of_the_inputs_may_have_another_size_in_the_outputs_and_one_size_in_all_of_them(tmp_path):
+    names = {"input_spec": ["x"], "output_spec": ["y", "z"]}
+    specs = {role: [{"name": n, "dtype": "float32", "shape": ("n",)} for n in names[role]] for role in names}
+    code = "def load(data):\n    return lambda x: {'y': x[1:], 'z': x[int(x[0]):]}\n"
+    model = load_model(python_package(tmp_path, {"main.py": code}, **specs))
+    assert model.infer({"x": X})["z"].tolist() == [2, 3]
+    with pytest.raises(SpecError, match=r"output 'z': dimension 0 should be 2 \(the symbol 'n', as in output 'y'\)"):
+        model.infer({"x": X - 1})
+
+
 def test_without_validation_outputs_pass_as_they_are(tmp_path):
     package = python_package(tmp_path, {"main.py": returning("{'z': [1]}")})
     assert load_model(package, LoadOptions(validate=False)).infer({})["z"].tolist() == [1]

@@ -92,6 +92,16 @@ class Weighted(torch.jit.ScriptModule):
         return {"weight": self.weight, "turned": (self.weight + x).t()}
 
 
+class Gradients(torch.jit.ScriptModule):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    @torch.jit.script_method
+    def forward(self, x):
+        return torch.ones(1) * float((self.weight * x).requires_grad)
+
+
 class InPlace(torch.jit.ScriptModule):
     @torch.jit.script_method
     def forward(self, x):
@@ -414,6 +424,12 @@ def test_parameters_and_turned_tensors_come_out_contiguous_and_without_gradients
     assert result["turned"].shape == (3, 2)
     assert result["turned"].flags.c_contiguous
     np.testing.assert_array_equal(result["weight"], np.ones((2, 3)))
+
+
+def test_a_model_runs_without_gradients_whatever_the_callers_mode(tmp_path):
+    model = load(tmp_path, Gradients(), FLOATS[:1], specs("float32", "needs"))
+    assert model.infer({"x": np.float32([1])})["needs"].tolist() == [0]
+    assert torch.is_grad_enabled()
 
 
 def test_outputs_that_are_views_come_out_contiguous(tmp_path):

@@ -40,6 +40,7 @@ def create_keras_neuropod(
         input_spec = [_spec(name, inputs[keras]) for name, keras in names.items() if keras in inputs]
     if output_spec is None:
         output_spec = [_spec(name, outputs[keras]) for name, keras in names.items() if keras in outputs]
+    _refuse_unknown_lengths(model)
     graph = keras_graph(model, sess)
     nodes = {**dict(zip(outputs, graph.outputs)), **dict(zip(inputs, graph.inputs))}
     create_tensorflow_neuropod(
@@ -63,6 +64,29 @@ def _refuse_other_backends(model: Any) -> None:
                 "Python code with create_python_neuropod, or load it under KERAS_BACKEND=tensorflow"
             )
             raise PackageError(message.format(keras.backend.backend()))
+
+
+def _refuse_unknown_lengths(model: Any) -> None:
+    """Keras 3.15 and others take the batch for the steps of a ``TimeDistributed`` if a graph does not know these."""
+    keras = sys.modules.get("keras")
+    if keras is None or not isinstance(model, keras.Model) or not keras.__version__.startswith("3."):
+        return
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.TimeDistributed):
+            inputs = [tensor for node in layer._inbound_nodes for tensor in node.input_tensors]
+            if any(tensor.shape[1] is None for tensor in inputs) and _mistakes_unknown_lengths(keras):
+                message = (
+                    "the layer {!r} is a TimeDistributed of unknown length, which Keras {} computes wrongly in a "
+                    "graph; make the length known, as Input((7, 3)) does, or package it by create_python_neuropod"
+                )
+                raise PackageError(message.format(layer.name, keras.__version__))
+
+
+def _mistakes_unknown_lengths(keras: Any) -> bool:
+    tf = import_tensorflow()
+    layer = keras.layers.TimeDistributed(keras.layers.Activation("linear"))
+    traced = tf.function(layer).get_concrete_function(tf.TensorSpec((None, None, 1)))
+    return tuple(traced(tf.zeros((2, 3, 1))).shape) != (2, 3, 1)
 
 
 def _named(model: Any, role: str) -> Dict[str, Any]:
