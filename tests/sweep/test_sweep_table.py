@@ -1,6 +1,25 @@
+import json
+from pathlib import Path
+
 from sweep.table import table
 from sweep.trial import Row
-from sweep.versions import Target
+from sweep.versions import Target, in_useful_order
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_table_in_the_docs_is_that_of_what_was_tried() -> None:
+    tried = json.loads((ROOT / "tests/sweep/tried.json").read_text())
+    expected = [line for line in table([Row(*row) for row in tried.values() if row]).splitlines() if "|" in line]
+    shown = (ROOT / "docs/versions.md").read_text(encoding="utf-8").splitlines()
+    assert sorted(line for line in shown if "|" in line) == sorted(expected)
+
+
+def test_half_a_sweep_tells_of_all_frameworks_and_of_old_and_new_versions() -> None:
+    torch, keras = [Target("torchscript", str(9 - i)) for i in range(8)], [Target("keras", "3"), Target("keras", "2")]
+    order = in_useful_order([*torch, *keras])
+    assert [target.version for target in order] == ["9", "3", "5", "2", "7", "3", "8", "4", "6", "2"]
+    assert sorted(order) == sorted([*torch, *keras])
 
 
 def test_the_table_tells_of_each_framework_what_works_and_why_the_rest_does_not() -> None:

@@ -1,5 +1,7 @@
 """What the sweep tries: of every minor release the newest that the index has for this machine, and the catalog's."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from packaging.version import Version
@@ -31,6 +33,21 @@ def targets(uv: Uv, store: Store) -> list[Target]:
         for framework, platform in FRAMEWORKS.items()
         for version in _versions(platform, Listing(platform.offered, uv, store))
     ]
+
+
+def in_useful_order(found: Sequence[Target]) -> list[Target]:
+    """Of all frameworks in turn, and over the whole range of versions first, so that half a sweep tells of all."""
+    of_each: dict[str, list[Target]] = {}
+    for target in found:
+        of_each.setdefault(target.framework, []).append(target)
+    spread = [
+        sorted(targets, key=lambda one, all=targets: _bits_reversed(all.index(one))) for targets in of_each.values()
+    ]
+    return [target for turn in zip_longest(*spread) for target in turn if target]
+
+
+def _bits_reversed(number: int) -> int:
+    return int(f"{number:016b}"[::-1], 2)
 
 
 def _versions(platform: Platform, listing: Listing) -> list[str]:
