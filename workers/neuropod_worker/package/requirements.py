@@ -7,13 +7,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from typing import Any, Dict, List, Sequence, Union
+from typing import Any, Dict, List, Match, Sequence, Union
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.arguments import listed
 
-# A direct pin: one exact version; extras, a marker and a comment may follow.
-_PIN = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,\s-]*\])?\s*===?\s*[^\s*;#]+\s*(;.*)?(\s#.*)?$")
+# A direct pin: one exact version; extras, a marker, hashes and a comment may follow.
+_PIN = re.compile(
+    r"(?P<name>[A-Za-z0-9][\w.-]*)(\[[\w.,\s-]*\])?\s*===?\s*(?P<version>[^\s*;#]+)"
+    r"\s*(;.*)?(\s*--hash[= ]\S+)*\s*(\s#.*)?$"
+)
+_CONTINUED = re.compile(r"\\\r?\n")
+_NAMES_PYTHON = re.compile(r"#.*\b(with python |--python-version[= ]|(--python|-p)[= ](python)?)\d", re.IGNORECASE)
 # uv ignores pip's variables, but the user's index is the user's index.
 _UV_VARIABLES = {
     "PIP_INDEX_URL": "UV_INDEX_URL",
@@ -32,16 +37,36 @@ _ERROR_TAIL_CHARS = 2000
 def lock_text(requirements: Union[str, Sequence[str]]) -> str:
     """The content of the lock for requirements as text or lines.
 
-    Lines that are all pinned (``name==version``) are taken as they are; others are compiled for this Python
-    with uv or pip-tools, and the lock's header then names it, in the words of pip-compile. Raises
-    ``PackageError`` where neither is there, or where the requirements cannot be met.
+    Lines that are all pinned (``name==version``, with or without hashes) are taken as they are; others are compiled
+    for this Python with uv or pip-tools. The lock's header names this Python, in the words of pip-compile, if it was
+    compiled here or if all that is pinned is installed here, and does not name one already. Raises ``PackageError``
+    where neither is there, or where the requirements cannot be met.
     """
     given = requirements.splitlines() if isinstance(requirements, str) else listed("requirements", requirements)
     text = "\n".join(map(_line, given))
-    lines = [line.strip() for line in text.splitlines()]
-    if not all(_PIN.match(line) for line in lines if line and not line.startswith("#")):
-        text = "# This file was made with Python {}.{}\n{}".format(*sys.version_info[:2], _compiled(text))
+    lines = [line.strip() for line in _CONTINUED.sub(" ", text).splitlines()]
+    pins = [_PIN.match(line) for line in lines if line and not line.startswith("#")]
+    if not all(pins):
+        text = _compiled(text)
+    if not all(pins) or (_are_installed([pin for pin in pins if pin]) and not _NAMES_PYTHON.search(text)):
+        text = "# This file was made with Python {}.{}\n{}".format(*sys.version_info[:2], text)
     return text.rstrip("\n") + "\n"
+
+
+def _are_installed(pins: "Sequence[Match[str]]") -> bool:
+    """Whether these pins are of this environment, and not written down for another one."""
+    installed = set()
+    for folder in sys.path:
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            if name.endswith((".dist-info", ".egg-info")):
+                distribution, _, version = os.path.splitext(name)[0].partition("-")
+                version = version.split("-")[0]  # of an egg: before its Python
+                installed |= {(_one_name(distribution), version), (_one_name(distribution), version.split("+")[0])}
+    return bool(pins) and all((_one_name(pin.group("name")), pin.group("version")) in installed for pin in pins)
+
+
+def _one_name(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _line(value: Any) -> str:
