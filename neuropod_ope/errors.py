@@ -85,7 +85,7 @@ class WorkerDied(NeuropodError):
 
 
 class InferTimeout(NeuropodError, TimeoutError):
-    """A call or a load took longer than its timeout. A worker that was busy with it was killed and is replaced.
+    """A call or a load took longer than its timeout. A worker that was busy with it was killed.
 
     ``stacks`` shows what it was doing: the stacks of all its threads; empty if it was not asked, or did not say.
     ``capsule``: the path of its crash capsule, if one was written.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from neuropod_ope.errors import InferTimeout, WorkerDied
 
 _SHOWN_LINES = 30
-_STACKS_BEGIN = "Fatal Python error: "
+STACKS_BEGIN = "Fatal Python error: "
 
 
 class Death(NamedTuple):
@@ -29,7 +29,7 @@ class Death(NamedTuple):
 
 def stacks_in(stderr: Sequence[str]) -> str:
     """What faulthandler wrote last."""
-    begins = [number for number, line in enumerate(stderr) if line.startswith(_STACKS_BEGIN)]
+    begins = [number for number, line in enumerate(stderr) if line.startswith(STACKS_BEGIN)]
     return "\n".join(stderr[begins[-1] :]) if begins else ""
 
 
@@ -64,7 +64,7 @@ def worker_died(death: Death, model: str, request: int | None, doing: str) -> Wo
     message = f"the worker of model {model!r} (pid {death.pid}) {describe(death)} while {doing}"
     if death.stderr:
         shown = "\n".join("    " + line for line in death.stderr[-_SHOWN_LINES:])
-        message += f"; its last words were:\n{shown}"
+        message += f"\nIts last words were:\n{shown}"
     return WorkerDied(
         message,
         model=model,
@@ -80,11 +80,11 @@ def worker_died(death: Death, model: str, request: int | None, doing: str) -> Wo
 
 def timed_out(death: Death | None, pid: int, model: str, request: int, what: str) -> InferTimeout:
     """The error for a caller whose worker was ended, because it was busy with ``what`` for too long."""
-    message = f"{what} of model {model!r} did not finish in time; its worker (pid {pid}) was killed and is replaced"
+    message = f"{what} of model {model!r} did not finish in time; its worker (pid {pid}) was killed"
     stacks = "" if death is None else death.stacks
     if stacks:
         lines = stacks.splitlines()
         shown = "\n".join("    " + line for line in lines[:_SHOWN_LINES])
         more = f"\n    ... {len(lines) - _SHOWN_LINES} more lines are in .stacks" if len(lines) > _SHOWN_LINES else ""
-        message += f"; it was doing this:\n{shown}{more}"
+        message += f"\nIt was doing this:\n{shown}{more}"
     return InferTimeout(message, model=model, request=request, stacks=stacks)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import neuropod_worker
 from neuropod_ope.errors import LoadError
-from neuropod_ope.supervisor.diagnosis import Death, stacks_in
+from neuropod_ope.supervisor.diagnosis import STACKS_BEGIN, Death, stacks_in
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_ope.supervisor.memory_group import memory_group
 from neuropod_ope.supervisor.output import OutputPipe
@@ -131,9 +131,15 @@ class WorkerProcess:
                 self._descriptors.append(self._pidfd)
                 undo.callback(os.close, self._pidfd)
             self._outputs = (OutputPipe(stdout, logger.info), OutputPipe(stderr, self._stderr_line(logger)))
-            loop.call(self._watch)
+            # Before it is watched: one that ends at once may be reaped, and taken out again, by the next line.
             loop.processes.add(self)
+            undo.callback(self._unlist)
+            loop.call(self._watch)
             undo.pop_all()
+
+    def _unlist(self) -> None:
+        self._loop.processes.discard(self)
+        self._loop.post(lambda: None)  # being closed, it may wait for this one alone
 
     def _end_unsupervised(self) -> None:
         """Undo a start that nobody watches yet."""
@@ -145,7 +151,8 @@ class WorkerProcess:
     def _stderr_line(self, logger: logging.Logger) -> Callable[[str], None]:
         def on_line(line: str) -> None:
             self._stderr.append(line)
-            logger.warning(line)
+            # That reads like the end of the application, where the record is shown without its logger's name.
+            logger.warning(f"{logger.name} (pid {self.pid}): {line}" if line.startswith(STACKS_BEGIN) else line)
 
         return on_line
 

@@ -77,6 +77,17 @@ def test_the_last_lines_of_its_stderr_are_in_the_error(model):
     assert any("in run" in line for line in caught.value.stderr)  # faulthandler's stack
 
 
+def test_the_log_says_whose_stacks_it_shows_and_a_record_ends_with_its_sentence(model, caplog):
+    pid = model.workers[0].pid
+    with pytest.raises(WorkerDied):
+        model.infer({"x": [1.0], "flag": "abort"})
+    model.close()
+    lines = [record.getMessage() for record in caplog.records]
+    assert f"neuropod_ope.model.sample (pid {pid}): Fatal Python error: Aborted" in lines
+    deaths = [line for line in lines if "SIGABRT" in line]
+    assert deaths and all(line.endswith("while it ran a call") for line in deaths)
+
+
 def test_a_worker_killed_while_idle_is_replaced_by_the_next_call(model):
     for _ in range(5):
         os.kill(model.workers[0].pid, signal.SIGKILL)
@@ -126,6 +137,22 @@ def test_a_worker_that_cannot_boot_says_why(load_out_of_process, tmp_path, porta
 def test_a_worker_that_does_not_start_in_time_is_a_timeout(load_out_of_process, tmp_path, portable):
     with pytest.raises(InferTimeout, match="did not start in time"):
         connect(load_out_of_process, program(tmp_path, "sleep 1000"), portable=portable, timeout=0.2)
+
+
+def test_a_worker_that_ends_before_its_start_returns_does_not_hold_up_the_close(load_out_of_process, tmp_path):
+    runtime = load_out_of_process.runtime
+    call = runtime._loop.call
+
+    def call_and_wait_for_the_death(command):
+        call(command)
+        while psutil.Process().children():  # reaped in the supervisor's thread
+            os.sched_yield()
+
+    runtime._loop.call = call_and_wait_for_the_death
+    with pytest.raises(WorkerDied):
+        connect(load_out_of_process, program(tmp_path, "exit 9"), portable=False)
+    del runtime._loop.call
+    runtime.close()
 
 
 def program(tmp_path, script):

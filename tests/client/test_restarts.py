@@ -225,6 +225,7 @@ def test_a_load_that_takes_longer_than_its_timeout_is_ended_and_shows_where_it_w
     with pytest.raises(InferTimeout, match="the load of model 'sample' did not finish in time") as caught:
         load("time.sleep(1000)", load_timeout=1.0)
     assert re.search(r"main\.py.* in load", caught.value.stacks)
+    assert "replaced" not in str(caught.value).partition("\n")[0]
     assert told.wait_for("failed").state == "new"
 
 
