@@ -143,7 +143,7 @@ def test_a_zip_opens_as_its_directory_does(tmp_path):
         tmp_path, {"main.py": DOUBLING}, neuropod_path=str(tmp_path / "model.zip"), package_as_zip=True
     )
     package = open_package(path, str(tmp_path / "cache"))
-    assert package._replace(path="") == open_package(directory)._replace(path="")
+    assert package._replace(path="", source="") == open_package(directory)._replace(path="", source="")
     assert os.path.isdir(package.file("data"))
 
 

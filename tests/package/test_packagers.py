@@ -293,6 +293,15 @@ def test_a_package_that_fails_its_test_is_a_value_error_and_not_kept(tmp_path, c
     assert [name for name in os.listdir(str(tmp_path)) if name != "source"] == []
 
 
+def test_what_a_test_run_says_names_the_package_and_no_folder_that_is_gone(tmp_path):
+    with pytest.raises(PackageError, match="the finished package does not run") as caught:
+        code = "def load(data_dir):\n    raise ValueError('nothing in ' + data_dir)\n"
+        python_neuropod(tmp_path, {"main.py": code}, test_input_data={"x": np.float32([1])})
+    assert "nothing in {}".format(tmp_path / "packaged" / "0" / "data") in str(caught.value)
+    assert "tested" not in str(caught.value)
+    assert caught.value.path == str(tmp_path / "packaged")
+
+
 def test_strings_are_compared_exactly(tmp_path):
     strings = [{"name": "x", "dtype": "string", "shape": (None,)}]
     code = "def load(data):\n    return lambda x: {'x': [s + '😀' for s in x.tolist()]}"

@@ -100,7 +100,11 @@ def write_package(
             # A model may write into its own folder; what is committed is what was there before.
             tested = os.path.join(staging, "tested")
             shutil.copytree(staged, tested)
-            compare(test_runner(tested, test_inputs), test_outputs)
+            try:
+                outputs = test_runner(tested, test_inputs)
+            except PackageError as error:  # nobody knows the folder that it names, which is gone in a moment
+                raise PackageError(str(error).replace(tested, neuropod_path), neuropod_path) from error
+            compare(outputs, test_outputs)
             shutil.rmtree(tested, ignore_errors=True)
         if package_as_zip:
             write_archive(staged, staged + ".zip", compress=bool(zip_compression))
@@ -142,7 +146,7 @@ def copy_into(source: str, target: str) -> None:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             shutil.copyfile(source, target)
     except OSError as error:
-        raise PackageError("{} cannot be packaged: {}".format(source, error), source) from error
+        raise PackageError("{} cannot be packaged: {}".format(source, error.strerror or error), source) from error
 
 
 def place_inside(folder: str, relative: str) -> str:
