@@ -34,7 +34,7 @@ from neuropod_ope.environment import (
     default_cache_dir,
     ensure_environment,
     frozen,
-    registered_environment,
+    named_environment,
     satisfied_by_this_interpreter,
 )
 from neuropod_ope.errors import HandleClosed
@@ -237,7 +237,7 @@ class Runtime:
         if supervision.restart.standby:
             raise ValueError("a worker that several models share has no standby: load the model into one of its own")
         if not isinstance(environment, Environment):
-            environment = registered_environment(environment, self.policy)
+            environment = named_environment(environment, self.policy)
         (share,) = shares(affinity, threads, 1, usable(), os.environ)
         environ = worker_environ(os.environ, self._environ_allow, visible_gpu, share.threads)
         process = SharedProcess(self._worker(environment, environ, name, wait, share))
@@ -299,7 +299,7 @@ class Runtime:
         if environment is None:
             found = ensure_environment(requirement, self.policy, source)
         else:
-            found = registered_environment(environment, self.policy)
+            found = named_environment(environment, self.policy)
         capsules = None
         if supervision.capsule is not None:
             capsules = CapsuleWriter(

@@ -11,7 +11,7 @@ from neuropod_ope.environment import (
     Requirement,
     default_cache_dir,
     ensure_environment,
-    registered_environment,
+    named_environment,
 )
 from neuropod_ope.environment.registry import Registry
 from neuropod_ope.environment.store import Store, StoredEnvironment
@@ -103,7 +103,7 @@ def _build(arguments: argparse.Namespace) -> int:
     if sum(what is not None for what in (arguments.package, arguments.platform, arguments.python)) != 1:
         raise UsageError("name a package, or --platform with --range, or --python")
     if arguments.python is not None:
-        environment = registered_environment(arguments.python, policy)
+        environment = named_environment(arguments.python, policy)
     else:
         requirement = _requirement(arguments, policy)
         environment = ensure_environment(requirement, policy, arguments.package, arguments.refresh)
@@ -120,7 +120,7 @@ def _build(arguments: argparse.Namespace) -> int:
 def _register(arguments: argparse.Namespace) -> int:
     policy = EnvironmentPolicy(arguments.cache_dir.absolute())
     # That makes sure that it runs, and that a worker finds there what it needs.
-    environment = registered_environment(arguments.python, policy)
+    environment = named_environment(arguments.python, policy)
     Registry().add(environment.python)
     print(f"registered {environment.python} in {Registry().path}")
     return 0
@@ -166,7 +166,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     if swept:
         print(f"removed {swept} abandoned build(s)")
     if arguments.all:
-        for folder in ("interpreters", "registered", "paths", "listings", "resolutions", "support"):
+        for folder in ("interpreters", "named", "paths", "listings", "resolutions", "support"):
             store.forget(folder)
     if not doomed and not swept:
         print("nothing to remove")

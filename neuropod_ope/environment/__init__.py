@@ -5,7 +5,7 @@ packages, workers or models. Its steps, each a module: ``candidates`` (pure), ``
 what it makes in a ``store`` and runs all tools through ``uv``.
 """
 
-from neuropod_ope.environment.ensure import ensure_environment, registered_environment
+from neuropod_ope.environment.ensure import ensure_environment, named_environment
 from neuropod_ope.environment.errors import EnvironmentBuildError, NoMatchingEnvironment
 from neuropod_ope.environment.frozen import frozen
 from neuropod_ope.environment.installed import satisfied_by_this_interpreter
@@ -20,6 +20,6 @@ __all__ = [
     "default_cache_dir",
     "ensure_environment",
     "frozen",
-    "registered_environment",
+    "named_environment",
     "satisfied_by_this_interpreter",
 ]

@@ -23,7 +23,7 @@ from neuropod_ope.environment.explain import (
     what_to_build,
 )
 from neuropod_ope.environment.installed import Installation, this_interpreter
-from neuropod_ope.environment.interpreters import Interpreter, ProbeError, package_folders, registered
+from neuropod_ope.environment.interpreters import Interpreter, ProbeError, named, package_folders
 from neuropod_ope.environment.registry import Registry
 from neuropod_ope.environment.requirement import Environment, EnvironmentPolicy, Requirement
 from neuropod_ope.environment.resolve import NothingResolves, remembered, resolve
@@ -47,7 +47,7 @@ def ensure_environment(
     with _os_errors_translated(why, policy.cache_dir):
         here = this_interpreter().missing_for_a_worker(requirement)
         if here is None and sys.executable:
-            return builder.this_interpreter()
+            return builder.of_this_interpreter()
         lacks = [here or "this process names no interpreter"]
         for path in Registry().interpreters():
             lack = builder.lack_of_registered(path, requirement)
@@ -57,7 +57,7 @@ def ensure_environment(
         return builder.built(requirement, lacks, refresh)
 
 
-def registered_environment(python: str | os.PathLike[str], policy: EnvironmentPolicy) -> Environment:
+def named_environment(python: str | os.PathLike[str], policy: EnvironmentPolicy) -> Environment:
     """An existing interpreter, or the folder of a virtualenv, as an environment; nothing in it is touched.
 
     Raises NoMatchingEnvironment or EnvironmentBuildError.
@@ -112,7 +112,7 @@ class _Builder:
         self._store = Store(policy.cache_dir)
         self._uv = Uv(policy)
 
-    def this_interpreter(self) -> Environment:
+    def of_this_interpreter(self) -> Environment:
         path = Path(sys.executable)
         if this_interpreter().version_of("msgpack") is not None:
             return Environment(path, (), "")
@@ -144,7 +144,7 @@ class _Builder:
 
     def probed(self, path: Path) -> Interpreter:
         try:
-            interpreter = registered(path, self._store)
+            interpreter = named(path, self._store)
         except ProbeError as error:
             raise NoMatchingEnvironment(f"{path} cannot run a model: {error}") from error
         if not interpreter.is_supported():
@@ -162,7 +162,7 @@ class _Builder:
         try:
             resolution = resolution or resolve(candidate, (), self._uv, self._store)
         except NothingResolves as error:
-            lines = "\n".join(error.attempts[0][1])
+            lines = "\n".join(error.attempts[0].log)
             raise NoMatchingEnvironment(f"{candidate[0].label} cannot be installed:\n{lines}") from error
         return build_support(resolution, self._uv, self._store)
 

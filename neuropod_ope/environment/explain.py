@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from neuropod_ope.environment.errors import NoMatchingEnvironment
 from neuropod_ope.environment.requirement import EnvironmentPolicy, Requirement, default_cache_dir
+from neuropod_ope.environment.resolve import Attempt
 
 _ATTEMPT_LINES = 8
 _LINE_CHARS = 240
@@ -39,7 +40,7 @@ class Findings(NamedTuple):
     known: tuple[str, ...]
     offered: tuple[str, ...]
     prerelease_would_do: bool
-    attempts: tuple[tuple[str, tuple[str, ...]], ...]
+    attempts: tuple[Attempt, ...]
     platforms: tuple[str, ...]
 
 

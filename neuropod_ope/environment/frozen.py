@@ -9,7 +9,7 @@ import sys
 from packaging.utils import canonicalize_name
 
 from neuropod_ope.environment.installed import this_interpreter
-from neuropod_ope.environment.interpreters import package_folders, registered
+from neuropod_ope.environment.interpreters import named, package_folders
 from neuropod_ope.environment.requirement import Environment, EnvironmentPolicy
 from neuropod_ope.environment.store import Store
 
@@ -20,7 +20,7 @@ def frozen(environment: Environment, policy: EnvironmentPolicy) -> str:
         version, folders = platform.python_version(), this_interpreter().path
     else:
         store = Store(policy.cache_dir)
-        version = registered(environment.python, store).version
+        version = named(environment.python, store).version
         folders = package_folders(environment.python, store)
     pins: dict[str, str] = {}
     for found in importlib.metadata.distributions(path=list(folders)):

@@ -16,13 +16,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from html.parser import HTMLParser
 from http import HTTPStatus
-from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from packaging.utils import canonicalize_name
 
 from neuropod_ope.environment.errors import EnvironmentBuildError
-from neuropod_ope.environment.index_options import IndexOptions
+from neuropod_ope.environment.index_options import IndexOptions, local_path
 from neuropod_ope.environment.offered import IndexFile
 from neuropod_ope.environment.redaction import redact
 from neuropod_ope.environment.uv import Uv
@@ -42,17 +41,12 @@ def offered_files(distribution: str, uv: Uv) -> list[IndexFile]:
 
 
 def _listed(place: str, options: IndexOptions) -> list[IndexFile]:
-    local = _local_path(place)
+    local = local_path(place)
     if local is None:
         return _fetched(place, options)
     if (page := local / "index.html").is_file() or (page := local).is_file():
         return _of_html(page.read_text("utf-8", errors="replace"))
     return [IndexFile(path.name, "", "") for path in local.iterdir()] if local.is_dir() else []
-
-
-def _local_path(place: str) -> Path | None:
-    parts = urlsplit(place)
-    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
 
 
 def _fetched(url: str, options: IndexOptions) -> list[IndexFile]:

@@ -176,7 +176,7 @@ def _from_variables(environ: Mapping[str, str], pip: str) -> str | None:
 
 def _exists(place: str, setting: str) -> bool:
     # pip passes over a local folder that is not there; for uv it is an error.
-    local = _local_path(place)
+    local = local_path(place)
     if local is None or local.exists():
         return True
     _log.debug("pip's %s names %s, which does not exist", setting, without_url_credentials(place))
@@ -188,7 +188,8 @@ def _absolute(place: str) -> str:
     return place if is_url else str(Path(place).expanduser().absolute())
 
 
-def _local_path(place: str) -> Path | None:
+def local_path(place: str) -> Path | None:
+    """The file or folder that an index or find-links names; None if it is no local one."""
     try:
         url = urlsplit(place)
     except ValueError:  # no URL that anybody can read; uv will say so

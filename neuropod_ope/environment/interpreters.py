@@ -101,9 +101,9 @@ def _answer(path: Path, question: str) -> Any:
         raise ProbeError(f"unexpected output {lines[-1][:_OUTPUT_SHOWN_CHARS]!r}") from error
 
 
-def registered(path: Path, store: Store) -> Interpreter:
+def named(path: Path, store: Store) -> Interpreter:
     """Probe the interpreter that a user names. Raises ProbeError."""
-    return Interpreter(*_remembered(path, store, "registered", probe, retry_failed=True))
+    return Interpreter(*_remembered(path, store, "named", probe, retry_failed=True))
 
 
 def package_folders(path: Path, store: Store) -> tuple[str, ...]:

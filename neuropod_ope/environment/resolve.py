@@ -27,10 +27,17 @@ class Resolution(NamedTuple):
     label: str
 
 
-class NothingResolves(Exception):
-    """No candidate can be resolved; ``attempts`` pairs each label with what uv said."""
+class Attempt(NamedTuple):
+    """A candidate that cannot be resolved: its label, and what uv said."""
 
-    def __init__(self, attempts: list[tuple[str, tuple[str, ...]]]) -> None:
+    label: str
+    log: tuple[str, ...]
+
+
+class NothingResolves(Exception):
+    """No candidate can be resolved."""
+
+    def __init__(self, attempts: list[Attempt]) -> None:
         super().__init__(attempts)
         self.attempts = attempts
 
@@ -64,7 +71,7 @@ def resolve(candidates: Sequence[Candidate], allow_source: tuple[str, ...], uv: 
             if finished.returncode != _NO_SOLUTION or _OFFLINE in " ".join(finished.log):
                 # Going on to the next one would make the result depend on the weather.
                 raise uv.failure(finished, "pip", "compile", *candidate.requirements)
-        attempts.append((candidate.label, finished.log))
+        attempts.append(Attempt(candidate.label, finished.log))
     raise NothingResolves(attempts)
 
 

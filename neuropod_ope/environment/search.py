@@ -11,7 +11,7 @@ from neuropod_ope.environment.listing import Files, Listing
 from neuropod_ope.environment.lockfile import read_lock
 from neuropod_ope.environment.offered import offered_candidates, offered_versions
 from neuropod_ope.environment.requirement import EnvironmentPolicy, Requirement
-from neuropod_ope.environment.resolve import NothingResolves, Resolution, remembered, resolve
+from neuropod_ope.environment.resolve import Attempt, NothingResolves, Resolution, remembered, resolve
 from neuropod_ope.environment.store import Store
 from neuropod_ope.environment.uv import Uv
 
@@ -29,7 +29,7 @@ class Search:
         self._platform = self._catalog.get(requirement.platform)
         self._listing = Listing(self._platform.offered, uv, store) if self._platform else None
         self._files: Files = {}
-        self._attempts: list[tuple[str, tuple[str, ...]]] = []
+        self._attempts: list[Attempt] = []
 
     @property
     def hashes(self) -> dict[str, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
     environments/NAME   virtualenvs            support/NAME   overlays
     staging/NAME        being built            locks/NAME     flock'ed by the builder
-    resolutions/KEY     what was resolved      interpreters/, registered/, paths/   what probing Pythons gave
+    resolutions/KEY     what was resolved      interpreters/, named/, paths/   what probing Pythons gave
     listings/KEY        what indexes offer
 
 A folder under its final name is complete: it was staged, then renamed. A lock dies with its holders (the

@@ -11,9 +11,9 @@ from neuropod_ope.environment import (
     NoMatchingEnvironment,
     Requirement,
     ensure_environment,
-    registered_environment,
+    named_environment,
 )
-from neuropod_ope.environment.interpreters import ProbeError, discover, probe, registered
+from neuropod_ope.environment.interpreters import ProbeError, discover, named, probe
 from neuropod_ope.environment.store import Store
 
 pytestmark = pytest.mark.workers
@@ -118,11 +118,11 @@ def snapshot(folder: Path) -> list[tuple[str, float]]:
     return sorted((str(path), path.lstat().st_mtime) for path in folder.rglob("*"))
 
 
-def test_a_registered_interpreter_is_used_as_it_is_with_an_overlay(tmp_path: Path) -> None:
+def test_an_interpreter_that_is_named_is_used_as_it_is_with_an_overlay(tmp_path: Path) -> None:
     own = tmp_path / "own"
     subprocess.run([sys.executable, "-m", "uv", "venv", "-q", "--python", sys.executable, own], check=True)
     before = snapshot(own)
-    environment = registered_environment(own / "bin/python", EnvironmentPolicy(tmp_path / "cache"))
+    environment = named_environment(own / "bin/python", EnvironmentPolicy(tmp_path / "cache"))
     assert environment.python == own / "bin/python", "a virtualenv's Python is not resolved to its base"
     assert environment.name == ""
     assert snapshot(own) == before
@@ -131,18 +131,18 @@ def test_a_registered_interpreter_is_used_as_it_is_with_an_overlay(tmp_path: Pat
     done = subprocess.run([environment.python, "-I", "-B", "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == repr(b"\x01"), done.stderr
     never = EnvironmentPolicy(tmp_path / "cache", build="never")
-    assert registered_environment(sys.executable, never).support == (overlay,), "shared by one ABI"
+    assert named_environment(sys.executable, never).support == (overlay,), "shared by one ABI"
 
 
-def test_what_cannot_run_as_a_registered_interpreter_is_an_error(tmp_path: Path) -> None:
+def test_what_is_named_and_cannot_run_is_an_error(tmp_path: Path) -> None:
     policy = EnvironmentPolicy(tmp_path / "cache", build="never")
     with pytest.raises(NoMatchingEnvironment, match="No such file"):
-        registered_environment(tmp_path / "absent", policy)
+        named_environment(tmp_path / "absent", policy)
     old = script(tmp_path / "old", 'echo \'["/old", "3.5.2", "cpython", "", "linux", "", true]\'')
     with pytest.raises(NoMatchingEnvironment, match="workers need"):
-        registered_environment(old, policy)
+        named_environment(old, policy)
     with pytest.raises(NoMatchingEnvironment, match="env build --python"):
-        registered_environment(sys.executable, policy)
+        named_environment(sys.executable, policy)
 
 
 def test_the_folder_of_a_virtualenv_stands_for_its_python(tmp_path: Path) -> None:
@@ -150,15 +150,15 @@ def test_the_folder_of_a_virtualenv_stands_for_its_python(tmp_path: Path) -> Non
     script(own / "bin/python", 'echo \'["/old", "3.5.2", "cpython", "", "linux", "", true]\'')
     policy = EnvironmentPolicy(tmp_path / "cache", build="never")
     with pytest.raises(NoMatchingEnvironment, match=rf"{own}/bin/python is Python 3\.5\.2"):
-        registered_environment(own, policy)
+        named_environment(own, policy)
     with pytest.raises(NoMatchingEnvironment, match=rf"{tmp_path} is a folder without bin/python"):
-        registered_environment(tmp_path, policy)
+        named_environment(tmp_path, policy)
 
 
 @pytest.mark.parametrize("program", ["/bin/ls", "/bin/echo", "/bin/true", "/etc/passwd"])
 def test_what_is_no_python_gives_a_short_error_that_names_it(tmp_path: Path, program: str) -> None:
     with pytest.raises(NoMatchingEnvironment, match=rf"^{program} cannot run a model: ") as caught:
-        registered_environment(program, EnvironmentPolicy(tmp_path / "cache"))
+        named_environment(program, EnvironmentPolicy(tmp_path / "cache"))
     assert "import" not in str(caught.value)
     assert len(str(caught.value)) < 120
 
@@ -166,13 +166,13 @@ def test_what_is_no_python_gives_a_short_error_that_names_it(tmp_path: Path, pro
 def test_a_cache_folder_that_cannot_be_made_is_named_with_what_to_do() -> None:
     policy = EnvironmentPolicy(Path("/proc/x"))
     with pytest.raises(EnvironmentBuildError, match=r"^the cache folder /proc/x cannot be used.*NEUROPOD_OPE_CACHE"):
-        registered_environment(sys.executable, policy)
+        named_environment(sys.executable, policy)
     with pytest.raises(EnvironmentBuildError, match=r"^the cache folder /proc/x cannot be used.*cache_dir="):
         ensure_environment(Requirement("python", "*", "not-installed==1.0"), policy)
 
 
-def test_a_registered_interpreter_does_not_become_a_candidate(tmp_path: Path) -> None:
+def test_a_named_interpreter_does_not_become_a_candidate(tmp_path: Path) -> None:
     store = Store(tmp_path / "cache")
     own = script(tmp_path / "own", 'echo \'["/x/own", "3.77.0", "cpython", "", "l", "", true]\'')
-    assert registered(own, store).minor == "3.77"
+    assert named(own, store).minor == "3.77"
     assert "3.77" not in [one.minor for one in discover(store)]

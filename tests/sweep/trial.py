@@ -43,7 +43,7 @@ def tried(target: Target, uv: Uv, store: Store) -> Row | None:
     try:
         resolution = resolve(found, (), uv, store)
     except NothingResolves as error:
-        return _failed(target, found[0], f"does not resolve: {_cause(error.attempts[0][1])}")
+        return _failed(target, found[0], f"does not resolve: {_cause(error.attempts[0].log)}")
     candidate = next(one for one in found if one.interpreter == resolution.interpreter)
     with tempfile.TemporaryDirectory(prefix="neuropod-sweep-") as scratch:
         try:

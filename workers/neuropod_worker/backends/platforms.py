@@ -21,8 +21,11 @@ _OWN_MODULES = {
 
 def check_platform(package: Package) -> None:
     """Raise ``PackageError`` if nothing that is installed here knows the package's platform."""
-    if package.platform in _OWN_MODULES:
-        return
+    if package.platform not in _OWN_MODULES:
+        _provider(package)
+
+
+def _provider(package: Package) -> Provider:
     added = providers(sys.path)
     if package.platform not in added:
         message = (
@@ -31,6 +34,7 @@ def check_platform(package: Package) -> None:
         )
         supported = ", ".join(sorted({*_OWN_MODULES, *added}))
         raise PackageError(message.format(package.platform, supported, GROUP), package.path)
+    return added[package.platform]
 
 
 def import_backend(package: Package) -> Loader:
@@ -38,12 +42,11 @@ def import_backend(package: Package) -> Loader:
 
     Raises ``PackageError`` where the package is at fault, else ``LoadError``.
     """
-    check_platform(package)
     own = _OWN_MODULES.get(package.platform)
     if own is not None:
         loader: Loader = importlib.import_module(own, __package__).load
         return loader
-    return _import_added(providers(sys.path)[package.platform])
+    return _import_added(_provider(package))
 
 
 def _import_added(provider: Provider) -> Loader:
