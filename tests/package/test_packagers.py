@@ -1,8 +1,10 @@
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -205,6 +207,21 @@ def test_the_finished_package_is_run_and_its_sample_data_kept(tmp_path):
         tmp_path, {"main.py": DOUBLING}, neuropod_path=str(tmp_path / "bare"), persist_test_data=False, **sample
     )
     assert read_test_data(bare) is None
+
+
+def test_a_test_in_another_environment_than_the_packages_own_is_a_warning(tmp_path):
+    x = {"x": np.float32([1, 2])}
+    elsewhere = {"platform_version_semver": "3.99.x", "requirements": ["numpy==0.1", "no-such-thing==1.0"]}
+    here = "Python {}, not 3.99.x; numpy {}, not 0.1; no-such-thing in no version, not 1.0"
+    with pytest.warns(UserWarning) as warned:
+        python_neuropod(tmp_path, {"main.py": DOUBLING}, test_input_data=x, **elsewhere)
+    assert here.format(platform.python_version(), np.__version__) in str(warned[0].message)
+    numpy_here = {"requirements": ["numpy=={}".format(np.__version__), "x==1 ; python_version < '3'"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        python_neuropod(
+            tmp_path, {"main.py": DOUBLING}, neuropod_path=str(tmp_path / "2"), test_input_data=x, **numpy_here
+        )
 
 
 USES_A_LIBRARY = """

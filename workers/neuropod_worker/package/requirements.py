@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from typing import Any, Dict, List, Match, Sequence, Union
+from typing import Any, Dict, List, Mapping, Match, Sequence, Union
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.arguments import listed
@@ -15,7 +15,7 @@ from neuropod_worker.package.arguments import listed
 # A direct pin: one exact version; extras, a marker, hashes and a comment may follow.
 _PIN = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]*)(\[[\w.,\s-]*\])?\s*===?\s*(?P<version>[^\s*;#]+)"
-    r"\s*(;.*)?(\s*--hash[= ]\S+)*\s*(\s#.*)?$"
+    r"\s*(?P<marker>;.*)?(\s*--hash[= ]\S+)*\s*(\s#.*)?$"
 )
 _CONTINUED = re.compile(r"\\\r?\n")
 _NAMES_PYTHON = re.compile(r"#.*\b(with python |--python-version[= ]|(--python|-p)[= ](python)?)\d", re.IGNORECASE)
@@ -32,6 +32,7 @@ _INDEX_VARIABLES = sorted(_UV_VARIABLES) + sorted(_UV_VARIABLES.values()) + ["UV
 _URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 _LOCATION = re.compile(r"://(?:[^/\s]*@)?([^/\s,?]+/)([^\s,?]*)(?:\?([^\s,]*))?")
 _ERROR_TAIL_CHARS = 2000
+_TRAILING_ZEROS = re.compile(r"(\.0+)+$")
 
 
 def lock_text(requirements: Union[str, Sequence[str]]) -> str:
@@ -44,8 +45,7 @@ def lock_text(requirements: Union[str, Sequence[str]]) -> str:
     """
     given = requirements.splitlines() if isinstance(requirements, str) else listed("requirements", requirements)
     text = "\n".join(map(_line, given))
-    lines = [line.strip() for line in _CONTINUED.sub(" ", text).splitlines()]
-    pins = [_PIN.match(line) for line in lines if line and not line.startswith("#")]
+    pins = [_PIN.match(line) for line in _lines(text)]
     if not all(pins):
         text = _compiled(text)
     if not all(pins) or (_are_installed([pin for pin in pins if pin]) and not _NAMES_PYTHON.search(text)):
@@ -53,16 +53,50 @@ def lock_text(requirements: Union[str, Sequence[str]]) -> str:
     return text.rstrip("\n") + "\n"
 
 
+def _lines(text: str) -> List[str]:
+    lines = [line.strip() for line in _CONTINUED.sub(" ", text).splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
 def _are_installed(pins: "Sequence[Match[str]]") -> bool:
     """Whether these pins are of this environment, and not written down for another one."""
-    installed = set()
+    installed = _installed()
+    return bool(pins) and all(_is_installed(pin, installed) for pin in pins)
+
+
+def not_installed(lock: str) -> List[str]:
+    """Which pins of a lock this interpreter does not have, and what it has in their place.
+
+    Those with a marker are left out: they may be for others.
+    """
+    installed = _installed()
+    pins = [pin for pin in map(_PIN.match, _lines(lock)) if pin and not pin.group("marker")]
+    lacking = [pin for pin in pins if not _is_installed(pin, installed)]
+    message = "{} {}, not {}"
+    return [
+        message.format(
+            pin.group("name"), installed.get(_one_name(pin.group("name")), "in no version"), pin.group("version")
+        )
+        for pin in lacking
+    ]
+
+
+def _is_installed(pin: "Match[str]", installed: Mapping[str, str]) -> bool:
+    pinned, found = pin.group("version"), installed.get(_one_name(pin.group("name")), "")
+    if "+" not in pinned:  # then whatever variant
+        found = found.partition("+")[0]
+    return _TRAILING_ZEROS.sub("", found) == _TRAILING_ZEROS.sub("", pinned)
+
+
+def _installed() -> Dict[str, str]:
+    """The version of every distribution that this interpreter finds. Python 3.6 has nothing for that."""
+    versions: Dict[str, str] = {}
     for folder in sys.path:
         for name in os.listdir(folder) if os.path.isdir(folder) else ():
             if name.endswith((".dist-info", ".egg-info")):
                 distribution, _, version = os.path.splitext(name)[0].partition("-")
-                version = version.split("-")[0]  # of an egg: before its Python
-                installed |= {(_one_name(distribution), version), (_one_name(distribution), version.split("+")[0])}
-    return bool(pins) and all((_one_name(pin.group("name")), pin.group("version")) in installed for pin in pins)
+                versions.setdefault(_one_name(distribution), version.split("-")[0])  # of an egg: before its Python
+    return versions
 
 
 def _one_name(distribution: str) -> str:

@@ -1,14 +1,19 @@
-"""The run of a finished package in a process of its own, as its users will run it."""
+"""The run of a finished package in a process of its own, as its users will run it; a warning where they will not."""
 
 import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from typing import List
 
 import numpy as np
 
 from neuropod_worker.errors import PackageError
+from neuropod_worker.package.package import Package
+from neuropod_worker.package.ranges import lies_in
+from neuropod_worker.package.reader import read_package
+from neuropod_worker.package.requirements import not_installed
 from neuropod_worker.package.tensors_file import read_arrays, write_arrays
 from neuropod_worker.problem.checks import Arrays
 
@@ -19,11 +24,11 @@ _ERROR_TAIL_CHARS = 4000
 def run_with_this_interpreter(directory: str, inputs: Arrays) -> Arrays:
     """Run an unpacked package once in a fresh process, which finds the libraries that this one was started with.
 
-    ``PackageError`` carries what a failed run printed.
+    ``PackageError`` carries what a failed run printed. A warning says so where the package asks for others.
     """
     options = {"-E": sys.flags.ignore_environment, "-s": sys.flags.no_user_site}
     with tempfile.TemporaryDirectory() as folder:
-        given, got = os.path.join(folder, "inputs.npz"), os.path.join(folder, "outputs.npz")
+        given, got, version = (os.path.join(folder, name) for name in ("inputs.npz", "outputs.npz", "version.txt"))
         write_arrays(given, inputs)
         run = subprocess.run(
             [
@@ -34,6 +39,7 @@ def run_with_this_interpreter(directory: str, inputs: Arrays) -> Arrays:
                 directory,
                 given,
                 got,
+                version,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -43,7 +49,24 @@ def run_with_this_interpreter(directory: str, inputs: Arrays) -> Arrays:
             said = run.stdout.decode("utf-8", "replace")[-_ERROR_TAIL_CHARS:]
             message = "the finished package does not run on its test input (exit status {}):\n{}"
             raise PackageError(message.format(run.returncode, said))
+        with open(version, encoding="utf-8") as file:
+            _warn_of_another_environment(read_package(directory), file.read())
         return read_arrays(got)
+
+
+def _warn_of_another_environment(package: Package, version: str) -> None:
+    others = []
+    if not lies_in(version, package.version_range):
+        framework = "Python" if package.platform == "python" else package.platform
+        others.append("{} {}, not {}".format(framework, version, package.version_range))
+    others += not_installed(package.requirements_lock or "")
+    if others:
+        message = (
+            "model {!r} was tested in another environment than its package asks for, which says little about it: "
+            "here is {}. Package it in one that is as it should be, or with neuropod_ope, which tests it in one"
+        )
+        # Where the packager was called, for most of them.
+        warnings.warn(message.format(package.name, "; ".join(others)), stacklevel=5)
 
 
 def compare(outputs: Arrays, expected: Arrays) -> None:
