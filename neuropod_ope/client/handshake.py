@@ -20,7 +20,7 @@ from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_ope.supervisor.process import WorkerProcess
 from neuropod_worker.shm import channel, control
 from neuropod_worker.shm.arena import reserve_pages
-from neuropod_worker.shm.doorbell import PipeDoorbell, SemaphoreDoorbell
+from neuropod_worker.shm.doorbell import PipeDoorbell, SemaphoreDoorbell, best_doorbell
 from neuropod_worker.shm.libc import libc_name
 from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.wire import messages as m
@@ -46,12 +46,14 @@ class Launch(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What both sides share. ``pipes`` are the doorbells' descriptors, where they are pipes."""
+    """What both sides share. ``doorbell`` is one of `shm.doorbell.DOORBELLS`, ``pipes`` are their descriptors, where
+    they are pipes."""
 
     control: Mapping
     request_arena: Mapping
     reply_arena: Mapping
     descriptors: tuple[int, int, int]
+    doorbell: str
     request_bell: SemaphoreDoorbell | PipeDoorbell
     reply_bell: SemaphoreDoorbell | PipeDoorbell
     pipes: tuple[int, ...]
@@ -109,7 +111,7 @@ def connect(
         hello = m.Hello(
             m.PROTOCOL_VERSION,
             incarnation,
-            "pipe" if launch.portable else "semaphore",
+            memory.doorbell,
             "thread" if launch.portable else "signal",
             launch.arena_size,
             libc_name(),
@@ -126,7 +128,7 @@ def connect(
             os.dup(memory.descriptors[2]),
             memory.request_bell,
             memory.reply_bell,
-            not launch.portable and control.ORDERED_STORES,
+            memory.doorbell == "semaphore" and control.ORDERED_STORES,
             welcome.python_version,
         )
         undo.pop_all()
@@ -147,10 +149,11 @@ def _make_memory(launch: Launch, always: contextlib.ExitStack, undo: contextlib.
         descriptors = (control_fd, segment(launch.arena_size), segment(launch.arena_size))
         page = Mapping(control_fd, control.CONTROL_SIZE)
         control.write_header(page)
+        doorbell = "pipe" if launch.portable else best_doorbell()
         pipes: tuple[int, ...] = ()
         request_bell: SemaphoreDoorbell | PipeDoorbell
         reply_bell: SemaphoreDoorbell | PipeDoorbell
-        if launch.portable:
+        if doorbell == "pipe":
             pipes = (*os.pipe(), *os.pipe())
             request_bell, reply_bell = PipeDoorbell(*pipes[:2]), PipeDoorbell(*pipes[2:])
         else:
@@ -159,7 +162,7 @@ def _make_memory(launch: Launch, always: contextlib.ExitStack, undo: contextlib.
         undo.callback(request_bell.close)
         undo.callback(reply_bell.close)
         request_arena, reply_arena = (Mapping(fd, launch.arena_size) for fd in descriptors[1:])
-        return Memory(page, request_arena, reply_arena, descriptors, request_bell, reply_bell, pipes)
+        return Memory(page, request_arena, reply_arena, descriptors, doorbell, request_bell, reply_bell, pipes)
     except OSError as error:
         raise SharedMemoryExhausted(
             f"cannot make the shared memory of a worker: {error}; free space in /dev/shm or raise the limit "

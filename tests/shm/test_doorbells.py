@@ -1,4 +1,6 @@
+import fcntl
 import os
+import resource
 import threading
 
 import pytest
@@ -52,3 +54,20 @@ def test_a_blocked_wait_lets_other_threads_run(bell):
     waiting.join(30)
     assert taken == [True]
     ringer.join()
+
+
+def test_a_pipe_may_have_any_numbers_for_its_ends():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[0] <= 1100:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1200, limits[1]))
+    ends = os.pipe()
+    bell = PipeDoorbell(*(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 1100) for end in ends))
+    try:
+        assert not bell.wait(0.01)
+        bell.ring()
+        assert bell.wait(10)
+    finally:
+        bell.close()
+        for end in ends:
+            os.close(end)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

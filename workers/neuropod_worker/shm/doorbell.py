@@ -5,32 +5,33 @@ takes one ring. A ring without a message can happen (the supervisor rings for a 
 """
 
 import ctypes
+import math
 import os
 import select
 import time
-from typing import Any, Optional
+from typing import Optional
 
 from neuropod_worker.shm.libc import keeping_gil, raise_errno, releasing_gil
 from neuropod_worker.shm.mapping import Mapping
 
 DOORBELLS = ("semaphore", "pipe")
+_LONGEST_POLL_S = 10**6  # its milliseconds are a C int
 
 
 class _Timespec(ctypes.Structure):
     _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
 
 
-def _blocking_wait() -> "tuple[Any, tuple[Any, ...], int]":
-    """The timed wait of this libc: on the monotonic clock where it has one, else on the wall clock."""
-    if hasattr(releasing_gil, "sem_clockwait"):  # glibc 2.30
-        return releasing_gil["sem_clockwait"], (ctypes.c_int(time.CLOCK_MONOTONIC),), time.CLOCK_MONOTONIC
-    return releasing_gil["sem_timedwait"], (), time.CLOCK_REALTIME
+def best_doorbell() -> str:
+    """The kind for this libc: a semaphore if it can wait on the monotonic clock (glibc 2.30). What all have,
+    ``sem_timedwait``, waits for a time of the wall clock: set back by an hour, it would be an hour late."""
+    return "semaphore" if hasattr(releasing_gil, "sem_clockwait") else "pipe"
 
 
 class SemaphoreDoorbell:
     """An unnamed process-shared ``sem_t`` inside a shared mapping: no name, so nothing that can be left behind.
 
-    Not on macOS, which has no such semaphores.
+    Where `best_doorbell` says so.
     """
 
     def __init__(self, mapping: Mapping, offset: int, create: bool) -> None:
@@ -38,7 +39,7 @@ class SemaphoreDoorbell:
         self._semaphore = ctypes.c_void_p(mapping.address + offset)
         self._post = keeping_gil["sem_post"]
         self._try = keeping_gil["sem_trywait"]
-        self._timed, self._clock_argument, self._clock = _blocking_wait()
+        self._timed = releasing_gil["sem_clockwait"]
         if create and keeping_gil.sem_init(self._semaphore, 1, 0):
             raise_errno("sem_init")
 
@@ -51,9 +52,9 @@ class SemaphoreDoorbell:
 
     def wait(self, seconds: float) -> bool:
         """Take a ring, or return False after ``seconds`` or a signal. Releases the GIL."""
-        until = time.clock_gettime(self._clock) + seconds
+        until = time.monotonic() + seconds  # CLOCK_MONOTONIC, where there is such a semaphore
         timespec = _Timespec(int(until), int(until % 1 * 1e9))
-        return not self._timed(self._semaphore, *self._clock_argument, ctypes.byref(timespec))
+        return not self._timed(self._semaphore, ctypes.c_int(time.CLOCK_MONOTONIC), ctypes.byref(timespec))
 
     def close(self) -> None:
         """Nothing to give back: the memory goes with its mapping."""
@@ -90,7 +91,10 @@ class PipeDoorbell:
         end = self._read_end
         if end is None:
             return False
-        select.select([end], [], [], seconds)
+        # Not select.select, which knows descriptors below 1024 only.
+        poll = select.poll()
+        poll.register(end, select.POLLIN)
+        poll.poll(math.ceil(min(seconds, _LONGEST_POLL_S) * 1000))
         return self.try_wait()
 
     def close(self) -> None:
