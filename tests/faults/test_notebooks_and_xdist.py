@@ -9,7 +9,7 @@ import pytest
 from environments_for_tests import ROOT, WORKERS, environment
 from left_behind import wait_none_marked
 from sample_packages import python_neuropod
-from test_processes_of_applications import MODEL
+from test_applications import MODEL
 
 pytestmark = pytest.mark.workers
 
