@@ -10,9 +10,12 @@ import functools
 from collections.abc import Callable
 from typing import ParamSpec
 
+from neuropod_ope.environment import ensure_environment
 from neuropod_ope.errors import NeuropodError, PackageError
+from neuropod_ope.platforms import check_platform_somewhere
 from neuropod_ope.runtime import Runtime
 from neuropod_worker import packagers
+from neuropod_worker.package import read_package
 from neuropod_worker.problem.checks import Arrays
 
 _Parameters = ParamSpec("_Parameters")
@@ -20,8 +23,16 @@ _Parameters = ParamSpec("_Parameters")
 
 def _run_as_its_users_will(package_dir: str, inputs: Arrays) -> Arrays:
     try:
-        with Runtime() as runtime, runtime.load(package_dir, out_of_process=True) as model:
-            return model.infer(inputs)
+        package = read_package(package_dir)
+        check_platform_somewhere(package)
+        with Runtime() as runtime:
+            requirement = runtime.policy.requirement(
+                package.platform, package.version_range, package.requirements_lock
+            )
+            # Not ``runtime.environment(package_dir)``: what it told to build would be a folder that is gone by then.
+            environment = ensure_environment(requirement, runtime.policy)
+            with runtime.worker(environment, name=package.name) as worker, worker.load(package_dir) as model:
+                return model.infer(inputs)
     except NeuropodError as error:
         details = getattr(error, "remote_traceback", None) or ""
         raise PackageError(f"the finished package does not run on its test input: {error}\n{details}") from error

@@ -61,12 +61,12 @@ def test_a_package_is_tested_with_the_python_and_the_pins_that_it_asks_for(tmp_p
     ("code", "parameters", "message"),
     [
         (DOUBLING, {"test_expected_out": {"y": np.float32([2, 5])}}, "not the expected ones"),
-        ("load = 5", {}, "does not run on its test input: .*model.load is not callable"),
+        ("load = 5", {}, "does not run on its test input: model 'm' of .*/packaged: .*model.load is not callable"),
         ("def load(d):\n    return lambda x: {}['the cause']", {}, "(?s)does not run on its test input.*the cause"),
         (
             DOUBLING,
             {"platform_version_semver": "3.99.x"},
-            r"does not run on its test input: .*3\.99\.x",
+            r"(?s)does not run on its test input: .*env build --platform python --range 3\.99\.x --python-downloads",
         ),
     ],
 )
