@@ -17,6 +17,7 @@ from neuropod_worker.shm.quota import cpu_quota
 
 _HARD_TRIES = 25
 _CONTESTED_YIELD_S = 10e-6  # a yield to nobody takes 0.5 us
+_LOST_S = 50e-6  # in contested yields of one wait; an interrupt now and then takes less
 _LONGEST_S = 1e-3  # polled for at most, as expected: a thousand calls a second
 _LONGEST_BY_QUOTA_S = 50e-6  # where tries are paid for: what sleeping and being woken costs of processor time
 _FEWEST_CPUS = 1.5  # a quota below this is scarce
@@ -108,6 +109,7 @@ class PolledWait:
         until = now + patience.seconds()
         if until == now:
             return False
+        lost = 0.0
         while now < until:
             _sched_yield()
             before, now = now, _clock()
@@ -118,7 +120,9 @@ class PolledWait:
                     self._since = None
                     return True
             if contested:
-                break
+                lost += now - before
+                if lost > _LOST_S:
+                    break
         patience.failed()
         return False
 
