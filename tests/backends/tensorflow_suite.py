@@ -1,6 +1,9 @@
 """TensorFlow models under the TensorFlow of this interpreter; tests/matrix runs it under several."""
 
 import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -359,3 +362,26 @@ def test_without_a_gpu_every_visible_gpu_means_the_cpu(tmp_path):
     for gpu in (None, 0, 3):
         model = load_model(made, LoadOptions(visible_gpu=gpu))
         np.testing.assert_array_equal(model.infer({"x": X, "y": X})["out"], X * 2)
+
+
+COUNTS_THREADS = """
+import os, sys
+import numpy as np
+from neuropod_worker.backends import LoadOptions, load_model
+from neuropod_worker.package import read_package
+x = np.float32([1])
+load_model(read_package(sys.argv[1]), LoadOptions(own_process=True)).infer({"x": x, "y": x})
+print(len(os.listdir("/proc/self/task")))
+"""
+
+
+def test_a_worker_has_as_many_threads_as_it_was_started_with(tmp_path):
+    load(tmp_path, adding, ADDING)
+
+    def threads(given):
+        command = [sys.executable, "-c", COUNTS_THREADS, str(tmp_path / "packaged")]
+        others = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # numpy's, which are not counted so
+        environ = {**os.environ, **others, "OMP_NUM_THREADS": str(given)}
+        return int(subprocess.run(command, env=environ, stdout=subprocess.PIPE, check=True).stdout)
+
+    assert threads(12) - threads(1) >= 11
