@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from neuropod_ope.environment.store import Store
 from neuropod_ope.environment.uv import Uv
 
 _BLOCK_BYTES = 512
-_SHOWN_CHARS = 110
+_SHOWN_CHARS = 160
 _SCRIPT = {"torchscript": SCRIPTS["torch"], "tensorflow": SCRIPTS["tf"]}
 _BACKENDS = ("tensorflow", "tensorflow-cpu", "jax")
 
@@ -55,7 +56,8 @@ def tried(target: Target, uv: Uv, store: Store) -> Row | None:
             megabytes = sum(path.lstat().st_blocks for path in built.rglob("*")) * _BLOCK_BYTES // 1_000_000
         finally:
             shutil.rmtree(built)
-    backend = next((pin for pin in resolution.pins if pin.split("==")[0] in _BACKENDS), "")
+    pins = {pin.split("==")[0]: pin for pin in resolution.pins}
+    backend = next((pins[name] for name in _BACKENDS if name in pins), "")
     row = _failed(target, candidate, outcome)
     return row._replace(megabytes=megabytes, backend=backend if target.framework == "keras" else "")
 
@@ -83,9 +85,13 @@ def _failed(target: Target, candidate: Candidate, outcome: str) -> Row:
 
 
 def _cause(log: tuple[str, ...]) -> str:
-    return next((line.strip() for line in log if "cause:" in line), log[-1] if log else "")[:_SHOWN_CHARS]
+    return _short(" ".join(log).rpartition("cause: ")[2])
 
 
 def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).split("assert ")[0].splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:_SHOWN_CHARS]
+    return _short(lines[-1] if lines else type(error).__name__)
+
+
+def _short(text: str) -> str:
+    return textwrap.shorten(text, _SHOWN_CHARS, placeholder=" …")
