@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from neuropod_ope.client.health import Health
 from neuropod_ope.supervisor.startup import Startup
 from neuropod_worker.problem.signatures import Signature
+from neuropod_worker.problem.specs import TensorSpec
 
 if TYPE_CHECKING:
     from neuropod_ope.client.future import Task
@@ -36,6 +38,10 @@ class Request(NamedTuple):
     def copied(self) -> Request:
         """The same with inputs of its own."""
         return self._replace(inputs={name: array.copy() for name, array in self.inputs.items()})
+
+    def left_out(self, specs: Sequence[TensorSpec]) -> tuple[str, ...]:
+        """The names of the inputs that are not given."""
+        return tuple(spec.name for spec in specs if spec.name not in self.inputs)
 
 
 class Pending(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from neuropod_ope.errors import (
     LoadError,
     ModelError,
@@ -17,8 +19,8 @@ from neuropod_worker.wire import messages as m
 _LONGEST_SIZE = 20  # digits; a worker may say anything
 
 
-def error_from(failure: Failure, model: str) -> NeuropodError:
-    """The error to raise for a failure of ``model``."""
+def error_from(failure: Failure, model: str, left_out: Iterable[str] = ()) -> NeuropodError:
+    """The error to raise for a failure of ``model``, in a call to which the inputs ``left_out`` were not given."""
     facts = failure.facts or ()
     if failure.kind == m.SPEC:
         return SpecError(failure.message, *facts[:1])
@@ -29,8 +31,9 @@ def error_from(failure: Failure, model: str) -> NeuropodError:
         return SharedMemoryExhausted(failure.message, *sizes)
     if failure.kind == m.LOAD:
         return LoadError(failure.message, failure.remote_type, failure.traceback)
+    names = ", ".join(map(repr, left_out))
     return ModelError(
-        f"model {model!r} raised {failure.remote_type}: {failure.message}\n"
+        f"model {model!r} raised {failure.remote_type}: {failure.message}{names and f' (not given: {names})'}\n"
         f"Traceback in the model:\n{failure.traceback}",
         failure.remote_type,
         failure.message,

@@ -98,7 +98,8 @@ class InProcessExecutor:
         except NeuropodError:
             raise
         except (Exception, SystemExit) as error:  # the model's own code may raise anything; it becomes one of ours
-            raise error_from(failure_of(error), self._package.name) from error
+            left_out = request.left_out(self._package.inputs)
+            raise error_from(failure_of(error), self._package.name, left_out) from error
 
     def announce(self, name: str, array: np.ndarray) -> None:
         """Nobody else needs to know."""

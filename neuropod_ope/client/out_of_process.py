@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -237,7 +237,7 @@ class OutOfProcessExecutor:
             or attempts.begun > self.retries
             or attempts.not_begun >= _MOST_ATTEMPTS
         ):
-            error = self.failed(connection, call, "it ran a call")
+            error = self.failed(connection, call, "it ran a call", request.left_out(self._package.inputs))
             if begun and isinstance(error, WorkerDied):
                 self._encapsulate(error, request)
             raise error
@@ -300,12 +300,12 @@ class OutOfProcessExecutor:
 
             self._loop.post(kill)
 
-    def failed(self, connection: Connection, call: Call, doing: str) -> NeuropodError:
-        """The error for a call that is done without a result."""
+    def failed(self, connection: Connection, call: Call, doing: str, left_out: Sequence[str] = ()) -> NeuropodError:
+        """The error for a call that is done without a result; ``left_out`` as in `error_from`."""
         if type(call.reply) is m.Failed:
             reply = call.reply
             failure = Failure(reply.kind, reply.remote_type, reply.message, reply.traceback, reply.facts)
-            error = error_from(failure, self._package.name)
+            error = error_from(failure, self._package.name, left_out)
             return self._with_dropped_variables(error) if isinstance(error, LoadError) else error
         if self.closed:
             return HandleClosed(f"model {self._package.name!r} was closed during the call")

@@ -69,7 +69,7 @@ def test_whatever_numpy_understands_is_an_output(tmp_path, expression, dtype, sh
         ("None", "must return a dict of arrays by output name, but returned NoneType"),
         ("np.zeros(3)", "but returned ndarray"),
         ("{'y': np.zeros(3)}", "output 'y': dtype should be float32, but is float64"),
-        ("{'z': np.float32([1])}", "there is no output 'z'"),
+        ("{'z': np.float32([1])}", "the model returned 'z', which is no output of its problem definition: 'y'"),
     ],
 )
 def test_outputs_that_do_not_fit_are_spec_errors(tmp_path, expression, message):

@@ -175,9 +175,9 @@ def test_inputs_that_do_not_fit_are_named_with_what_was_expected(load_in_executo
 @pytest.mark.parametrize(
     ("returned", "says"),
     [
-        ("{'x': x.astype('f8')}", "output 'x': dtype should be float32, but is float64"),
+        ("{'x': x.astype('f8')}", "the model returned output 'x': dtype should be float32, but is float64"),
         ("{'x': x[None]}", "output 'x': should have 1 dimensions (2), but has 2"),
-        ("{'more': x, 'x': x}", "there is no output 'more'"),
+        ("{'more': x, 'x': x}", "the model returned 'more', which is no output of its problem definition: 'x'"),
         ("x", "must return a dict"),
         ("{'x': object()}", "output 'x'"),
     ],
@@ -203,8 +203,12 @@ def test_the_inputs_left_out_are_the_models_affair(load_in_executors):
     model = load_in_executors(code, {"x": ("float64", None), "y": ("float64", None)}, {"sum": ("float64", None)})
     assert model.infer({"x": [1.0]})["sum"] == [11]
     assert model.infer({"x": [1.0], "y": [2.0]})["sum"] == [3]
-    with pytest.raises(ModelError, match="missing 1 required positional argument: 'x'"):
+    says = r"missing 1 required positional argument: 'x' \(not given: {}\)\nTraceback"
+    with pytest.raises(ModelError, match=says.format("'x', 'y'")) as caught:
         model.infer({})
+    assert caught.value.remote_message.endswith("positional argument: 'x'")
+    with pytest.raises(ModelError, match=says.format("'x'")):
+        model.submit({"y": [1.0]}).result()
 
 
 def test_requested_outputs_select_a_subset(load_in_executors):

@@ -48,7 +48,7 @@ def _check(role: str, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarr
     for name, array in arrays.items():
         spec = by_name.get(name)
         if spec is None:
-            raise _unknown(role, name, tuple(by_name))
+            raise _unexpected(role, name, tuple(by_name))
         dtype = dtype_name(array.dtype)
         if dtype != spec.dtype:
             raise _misfit(role, spec, "dtype should be {}, but is {}".format(spec.dtype, dtype))
@@ -77,10 +77,21 @@ def _shown(shape: Tuple[Any, ...]) -> str:
 
 
 def _misfit(role: str, spec: TensorSpec, what: str) -> SpecError:
-    return SpecError("{} {!r}: {}".format(role, spec.name, what), tensor=spec.name)
+    whose = "the model returned " if role == "output" else ""
+    return SpecError("{}{} {!r}: {}".format(whose, role, spec.name, what), tensor=spec.name)
+
+
+def _unexpected(role: str, name: str, known: Tuple[str, ...]) -> SpecError:
+    if role == "input":
+        return _unknown(role, name, known)
+    message = "the model returned {!r}, which is no output of its problem definition: {}"
+    return SpecError(message.format(name, _listed(known)), tensor=name)
 
 
 def _unknown(role: str, name: str, known: Tuple[str, ...]) -> SpecError:
-    names = ", ".join(repr(other) for other in known) or "none"
     message = "there is no {} {!r}; the model's {}s are {}"
-    return SpecError(message.format(role, name, role, names), tensor=name)
+    return SpecError(message.format(role, name, role, _listed(known)), tensor=name)
+
+
+def _listed(names: Tuple[str, ...]) -> str:
+    return ", ".join(repr(name) for name in names) or "none"
