@@ -236,3 +236,14 @@ def test_loading_writes_nothing_into_the_package(tmp_path):
     before = sorted(os.walk(package.path))
     load_model(package)
     assert sorted(os.walk(package.path)) == before
+
+
+def test_a_list_of_arrays_in_place_of_a_dict_is_told_after_calls_that_were_well(tmp_path):
+    code = "import numpy as np\ndef load(data):\n    one = np.ones((2, 2), 'f4')\n"
+    code += "    return lambda x: [one, one] if x[0] else {'y': one}\n"
+    spec = [{"name": "y", "dtype": "float32", "shape": None}]
+    anything = [{"name": "x", "dtype": "float32", "shape": None}]
+    model = load_model(python_package(tmp_path, {"main.py": code}, input_spec=anything, output_spec=spec))
+    model.infer({"x": np.zeros(1, "f4")})
+    with pytest.raises(SpecError, match="must return a dict of arrays by output name, but returned list"):
+        model.infer({"x": np.ones(1, "f4")})

@@ -46,7 +46,7 @@ class LoadedModel:
         signature: Optional[Signature] = None
         try:
             signature = self._signatures.of(outputs)
-        except (AttributeError, TypeError):  # lists, scalars, or no dict at all
+        except (AttributeError, TypeError, ValueError):  # lists, also of arrays, scalars, or no dict at all
             pass
         if signature is None or not signature.checked:
             outputs, signature = self._settle(outputs, signature), None
