@@ -1,13 +1,7 @@
 """PEP 440 versions and npm ranges brought together; pure.
 
-A package declares an npm range (``1.1.x``), frameworks have PEP 440 versions (``2.13.0+cpu``):
-
-    release       cut or padded to three numbers        1.4 -> 1.4.0, 2.1.0.3 -> 2.1.0
-    .postN +local dropped                               2.13.0+cpu -> 2.13.0
-    aN bN rcN     a pre-release                         2.0.0rc1 -> 2.0.0-rc.1
-    .devN         a pre-release                         2.22.0.dev3 -> 2.22.0-dev.3
-
-``*`` and the other ranges take no pre-release unless they name one, or the user's settings allow it.
+A package declares an npm range (``1.1.x``), frameworks have PEP 440 versions (``2.13.0+cpu``). What counts as what
+is in docs/environments.md, "Ranges and versions".
 """
 
 from __future__ import annotations
