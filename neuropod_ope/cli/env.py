@@ -13,7 +13,7 @@ from neuropod_ope.environment import (
     ensure_environment,
     named_environment,
 )
-from neuropod_ope.environment.registry import Registry
+from neuropod_ope.environment.registry import Registry, without_dots
 from neuropod_ope.environment.store import Store, StoredEnvironment
 from neuropod_ope.platforms import check_platform_somewhere
 from neuropod_worker.errors import NeuropodError
@@ -128,7 +128,7 @@ def _register(arguments: argparse.Namespace) -> int:
 
 def _unregister(arguments: argparse.Namespace) -> int:
     registry = Registry()
-    given = arguments.python.absolute()
+    given = without_dots(arguments.python)
     # One that is gone may be named, too, by its folder or by itself.
     if not any([registry.remove(given), registry.remove(given / "bin/python")]):
         known = ", ".join(map(str, registry.interpreters())) or "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from neuropod_ope.environment.explain import (
 )
 from neuropod_ope.environment.installed import Installation, this_interpreter
 from neuropod_ope.environment.interpreters import Interpreter, ProbeError, named, package_folders
-from neuropod_ope.environment.registry import Registry
+from neuropod_ope.environment.registry import Registry, without_dots
 from neuropod_ope.environment.requirement import Environment, EnvironmentPolicy, Requirement
 from neuropod_ope.environment.resolve import NothingResolves, remembered, resolve
 from neuropod_ope.environment.search import Search
@@ -62,11 +63,17 @@ def named_environment(python: str | os.PathLike[str], policy: EnvironmentPolicy)
 
     Raises NoMatchingEnvironment or EnvironmentBuildError.
     """
-    path = _python_of(Path(python).absolute())
+    path = without_dots(_python_of(Path(python)))
     why = f"the interpreter {path}"
     builder = _Builder(policy, why, build_command(policy, "--python", str(path)))
     with _os_errors_translated(why, policy.cache_dir):
-        return Environment(path, (builder.support(builder.probed(path)),), "")
+        interpreter = builder.probed(path)
+        if builder.installation(path, interpreter).version_of("numpy") is None:
+            raise NoMatchingEnvironment(
+                f"{path} has no numpy, which every worker needs (one in PYTHONPATH or in --user does not count); "
+                f"install it there: {shlex.join([str(path), '-m', 'pip', 'install', 'numpy'])}"
+            )
+        return Environment(path, (builder.support(interpreter),), "")
 
 
 def _python_of(path: Path) -> Path:
@@ -121,10 +128,17 @@ class _Builder:
     def lack_of_registered(self, path: Path, requirement: Requirement) -> str | None:
         """None if a registered interpreter serves, else a sentence that says why not."""
         try:
-            version, folders = self.probed(path).version, package_folders(path, self._store)
-            return Installation(str(path), version, folders).missing_for_a_worker(requirement)
-        except (NoMatchingEnvironment, ProbeError) as error:
+            return self.installation(path, self.probed(path)).missing_for_a_worker(requirement)
+        except NoMatchingEnvironment as error:
             return str(error)
+
+    def installation(self, path: Path, interpreter: Interpreter) -> Installation:
+        """What a worker of that interpreter finds."""
+        try:
+            folders = package_folders(path, self._store)
+        except ProbeError as error:
+            raise NoMatchingEnvironment(f"{path} cannot run a model: {error}") from error
+        return Installation(str(path), interpreter.version, folders)
 
     def built(self, requirement: Requirement, lacks: Sequence[str], refresh: bool) -> Environment:
         search = Search(requirement, self._policy, self._uv, self._store)

@@ -22,6 +22,12 @@ def default_config_dir() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "neuropod_ope"
 
 
+def without_dots(python: Path) -> Path:
+    """An absolute path without ``..``. A link to an interpreter is kept: where it leads is not the virtualenv."""
+    path = python.absolute()
+    return path.parent.resolve() / path.name if ".." in path.parts else path
+
+
 class Registry:
     """Paths of interpreters, in the order in which they were registered."""
 

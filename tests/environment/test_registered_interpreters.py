@@ -14,6 +14,7 @@ from neuropod_ope.environment import (
     NoMatchingEnvironment,
     Requirement,
     ensure_environment,
+    named_environment,
 )
 from neuropod_ope.environment.registry import Registry
 
@@ -91,6 +92,32 @@ def test_one_that_does_not_serve_or_is_gone_is_passed_over_and_the_error_says_wh
     lines = str(caught.value).splitlines()
     assert lines[1].startswith(f"  registered: {tmp_path}/gone/bin/python cannot run a model: ")
     assert lines[2] == f"  registered: {own}/bin/python has no torch"
+
+
+@pytest.mark.workers
+def test_a_path_is_registered_and_unregistered_without_dots(
+    config: Path, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    assert main(["env", "register", "../own", "--cache-dir", str(tmp_path / "cache")]) == 0
+    assert Registry().interpreters() == [own / "bin/python"]
+    assert main(["env", "unregister", "../own"]) == 0
+    assert Registry().interpreters() == []
+
+
+@pytest.mark.workers
+def test_an_interpreter_without_numpy_serves_nothing_and_the_error_says_how_to_mend_it(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "uv", "venv", "-q", "--python", sys.executable, tmp_path / "bare"], check=True
+    )
+    with pytest.raises(NoMatchingEnvironment) as caught:
+        named_environment(tmp_path / "bare", EnvironmentPolicy(tmp_path / "cache"))
+    python = tmp_path / "bare/bin/python"
+    assert str(caught.value).startswith(f"{python} has no numpy")
+    assert str(caught.value).endswith(f"install it there: {python} -m pip install numpy")
 
 
 @pytest.mark.workers
