@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -13,8 +14,12 @@ from neuropod_ope.environment.resolve import Attempt
 _ATTEMPT_LINES = 8
 _LINE_CHARS = 240
 _VERSIONS_SHOWN = 6
-_NO_WHEELS = "building from source is disabled"
-_OR_REGISTER = "or name an existing interpreter (environment=..., or --python at the command line)"
+# uv names the packages of which it found no wheel.
+_NO_WHEELS = re.compile(r"Wheels are required for `([^`]+)` because building from source is disabled")
+_OR_REGISTER = (
+    "or name an existing interpreter (environment=..., or --python at the command line; for all models that it "
+    "satisfies: neuropod-ope env register PATH)"
+)
 
 
 def build_command(policy: EnvironmentPolicy, *what: str) -> str:
@@ -76,16 +81,24 @@ def _seen(requirement: Requirement, found: Findings) -> Iterator[str]:
         yield f"  versions that are known to work: {', '.join(found.known)}"
     if found.offered:
         yield f"  versions that the index offers: {_some(found.offered)}"
-    for number, (label, log) in enumerate(found.attempts):
-        yield f"  tried {label}:"
-        # The first is the one that should have worked; of the others a line each.
-        shown = log[:_ATTEMPT_LINES] if number == 0 else log[1:2] or log
-        yield from (f"    {line[:_LINE_CHARS]}" for line in shown)
+    if found.attempts:
+        # The first is the one that should have worked; of the others their cause, once for all that have the same.
+        first, *others = found.attempts
+        yield f"  tried {first.label}:"
+        yield from (f"    {line[:_LINE_CHARS]}" for line in first.log[:_ATTEMPT_LINES])
+        by_cause: dict[tuple[str, ...], list[str]] = {first.log[1:2]: []}
+        for label, log in others:
+            by_cause.setdefault(log[1:2] or log, []).append(label)
+        for cause, labels in by_cause.items():
+            if labels:
+                yield f"  tried {', '.join(labels)}: {'the same' if cause == first.log[1:2] else ''}".rstrip()
+                yield from (f"    {line[:_LINE_CHARS]}" for line in cause if cause != first.log[1:2])
 
 
 def _what_to_do(requirement: Requirement, found: Findings, command: str) -> tuple[str, str | None]:
-    if any(_NO_WHEELS in line for _, log in found.attempts for line in log):
-        command = f"{command} --allow-source NAME"
+    without_wheels = dict.fromkeys(name for _, log in found.attempts for name in _NO_WHEELS.findall("\n".join(log)))
+    if without_wheels:
+        command = " ".join([command, *(f"--allow-source {name}" for name in without_wheels)])
         return f"allow the package that has no wheel to be built from source: {command}", command
     if found.attempts:
         return "correct the pins" if requirement.lock else "change the range", command
