@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec
 
@@ -40,7 +41,7 @@ from neuropod_ope.environment import (
 from neuropod_ope.errors import HandleClosed
 from neuropod_ope.model import Neuropod
 from neuropod_ope.platforms import check_platform_somewhere
-from neuropod_ope.shared_worker import SharedWorker
+from neuropod_ope.shared_worker import MakeExecutor, SharedWorker
 from neuropod_ope.supervisor.environ import WorkerEnviron, worker_environ
 from neuropod_ope.supervisor.events import Event
 from neuropod_ope.supervisor.loop import SupervisorLoop
@@ -241,7 +242,8 @@ class Runtime:
         (share,) = shares(affinity, threads, 1, usable(), os.environ)
         environ = worker_environ(os.environ, self._environ_allow, visible_gpu, share.threads)
         process = SharedProcess(self._worker(environment, environ, name, wait, share))
-        shared = SharedWorker(process, self._loop, self._load_shared, visible_gpu, environ.dropped, supervision)
+        open_model = partial(self._load_shared, environment)
+        shared = SharedWorker(process, self._loop, open_model, visible_gpu, environ.dropped, supervision)
         with self._lock:
             self._check_open()
             self._shared_workers.add(shared)
@@ -249,18 +251,29 @@ class Runtime:
 
     def _load_shared(
         self,
+        environment: Environment,
         path: str | os.PathLike[str],
-        make_executor: Callable[[Package], Executor],
+        make_executor: MakeExecutor,
+        options: LoadOptions,
+        supervision: Supervision,
         *,
-        validate: bool,
         lazy: bool,
+        warm_up: bool,
         timeout: float | None,
+        free_memory_every_cycle: bool,
     ) -> Neuropod:
         self._check_open()
         _check_timeout(timeout, True)
         package, _ = self._open(path)
+        first = warm_up_request(package, options.validate) if warm_up else None
+        capsules = self._capsules(supervision, package, os.fspath(path), options, environment)
         memory = self._input_memory(package, True)
-        model = Neuropod(package, lambda: make_executor(package), True, validate, timeout, memory, self._deadlines)
+
+        def make() -> Executor:
+            return make_executor(package, first, capsules)
+
+        model = Neuropod(package, make, True, options.validate, timeout, memory, self._deadlines)
+        model.free_memory_every_cycle = free_memory_every_cycle
         return self._started(model, lazy)
 
     def _input_memory(self, package: Package, out_of_process: bool) -> InputMemory:
@@ -300,17 +313,7 @@ class Runtime:
             found = ensure_environment(requirement, self.policy, source)
         else:
             found = named_environment(environment, self.policy)
-        capsules = None
-        if supervision.capsule is not None:
-            capsules = CapsuleWriter(
-                supervision.capsule,
-                supervision.redact,
-                package.name,
-                source,
-                replayed(options),
-                str(found.python),
-                lambda: frozen(found, self.policy),
-            )
+        capsules = self._capsules(supervision, package, source, options, found)
         executors = []
         for share in processors:
             environ = worker_environ(os.environ, self._environ_allow, options.visible_gpu, share.threads)
@@ -321,6 +324,26 @@ class Runtime:
                 )
             )
         return executors[0] if len(executors) == 1 else Instances(executors)
+
+    def _capsules(
+        self,
+        supervision: Supervision,
+        package: Package,
+        source: str,
+        options: LoadOptions,
+        environment: Environment,
+    ) -> CapsuleWriter | None:
+        if supervision.capsule is None:
+            return None
+        return CapsuleWriter(
+            supervision.capsule,
+            supervision.redact,
+            package.name,
+            source,
+            replayed(options),
+            str(environment.python),
+            lambda: frozen(environment, self.policy),
+        )
 
     def _worker(self, environment: Environment, environ: WorkerEnviron, name: str, wait: str, share: Share) -> Worker:
         launch = Launch(

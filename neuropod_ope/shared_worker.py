@@ -6,17 +6,21 @@ import itertools
 import os
 import weakref
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
-from neuropod_ope.client.executor import Executor
+from neuropod_ope.client.capsules import CapsuleWriter, Redact
+from neuropod_ope.client.executor import Executor, Request
 from neuropod_ope.client.out_of_process import OutOfProcessExecutor
 from neuropod_ope.client.seat import Seat, SharedProcess
 from neuropod_ope.client.supervision import Supervision
 from neuropod_ope.errors import HandleClosed
 from neuropod_ope.model import Neuropod
+from neuropod_ope.supervisor.events import Event
 from neuropod_ope.supervisor.loop import SupervisorLoop
 from neuropod_worker.backends import LoadOptions
 from neuropod_worker.package import Package
+
+MakeExecutor = Callable[[Package, Request | None, CapsuleWriter | None], Executor]
 
 
 class OpenModel(Protocol):
@@ -25,11 +29,14 @@ class OpenModel(Protocol):
     def __call__(
         self,
         path: str | os.PathLike[str],
-        make_executor: Callable[[Package], Executor],
+        make_executor: MakeExecutor,
+        options: LoadOptions,
+        supervision: Supervision,
         *,
-        validate: bool,
         lazy: bool,
+        warm_up: bool,
         timeout: float | None,
+        free_memory_every_cycle: bool,
     ) -> Neuropod: ...
 
 
@@ -68,19 +75,43 @@ class SharedWorker:
         validate: bool = True,
         load_custom_ops: bool = True,
         lazy: bool = False,
+        warm_up: bool = False,
+        free_memory_every_cycle: bool = False,
         timeout: float | None = None,
+        load_timeout: float | None = None,
+        retries: int = 0,
+        on_event: Callable[[Event], None] | None = None,
+        cancel: Literal["queue", "kill"] = "queue",
+        capsule: str | os.PathLike[str] | None = None,
+        redact: Redact | None = None,
     ) -> Neuropod:
-        """Load a package into this worker. See `load_neuropod`."""
+        """Load a package into this worker. See `load_neuropod`; its other arguments are of the worker.
+
+        ``load_timeout`` includes the wait for other models of the worker. What ends the worker for one model, such as
+        ``cancel="kill"``, ends it for all; calls of theirs that it had not begun are answered by the next one.
+        """
         if self._process.closed:
             raise HandleClosed("this worker is closed: make another one")
         options = LoadOptions(self._visible_gpu, load_custom_ops, validate)
+        supervision = Supervision(self._supervision.restart, on_event, retries, load_timeout, cancel, capsule, redact)
 
-        def make_executor(package: Package) -> Executor:
+        def make_executor(package: Package, first: Request | None, capsules: CapsuleWriter | None) -> Executor:
             model = next(self._ids)
             seat = Seat(self._process, model, self._loop)
-            return OutOfProcessExecutor(package, options, seat, model, self._dropped, self._loop, self._supervision)
+            return OutOfProcessExecutor(
+                package, options, seat, model, self._dropped, self._loop, supervision, first, capsules
+            )
 
-        model = self._open_model(path, make_executor, validate=validate, lazy=lazy, timeout=timeout)
+        model = self._open_model(
+            path,
+            make_executor,
+            options,
+            supervision,
+            lazy=lazy,
+            warm_up=warm_up,
+            timeout=timeout,
+            free_memory_every_cycle=free_memory_every_cycle,
+        )
         self._models.add(model)
         return model
 

@@ -171,7 +171,10 @@ class OutOfProcessExecutor:
         return Loading(reply.platform_version, framework / 1e9, package / 1e9, warm_up)
 
     def _run_warm_up(self, connection: Connection, request: Request, deadline: float | None) -> None:
-        call = connection.infer(self._model, request, 0)
+        call = None
+        while call is None:
+            self.check_in_time(deadline)
+            call = self._send_in_turn(connection, request, deadline, 0)
         if not connection.wait(call, deadline):
             self.give_up(connection, call, None)
         if type(call.reply) is not m.Result:
@@ -207,15 +210,24 @@ class OutOfProcessExecutor:
             try:
                 return connection, connection.infer(self._model, request, attempt)
             except QueueFull:
-                turn = connection.join_line()
-            try:
-                while connection.wait(turn, deadline):
-                    try:
-                        return connection, connection.infer(self._model, request, attempt, turn)
-                    except QueueFull:
-                        continue
-            finally:
-                connection.leave_line(turn)
+                call = self._send_in_turn(connection, request, deadline, attempt)
+            if call is not None:
+                return connection, call
+
+    def _send_in_turn(
+        self, connection: Connection, request: Request, deadline: float | None, attempt: int
+    ) -> Call | None:
+        """Behind others that wait for room. None if there was none by the deadline."""
+        turn = connection.join_line()
+        try:
+            while connection.wait(turn, deadline):
+                try:
+                    return connection.infer(self._model, request, attempt, turn)
+                except QueueFull:
+                    continue
+            return None
+        finally:
+            connection.leave_line(turn)
 
     def check_in_time(self, deadline: float | None) -> None:
         """Raise InferTimeout for a call that has not been sent by its deadline."""

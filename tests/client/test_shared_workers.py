@@ -2,13 +2,23 @@
 
 import gc
 import os
+import queue
 import signal
 import threading
 
 import pytest
 from gates import GATED, INPUTS, OUTPUTS
 
-from neuropod_ope import HandleClosed, InferTimeout, LoadError, ModelError, RestartPolicy, WorkerDied
+from neuropod_ope import (
+    HandleClosed,
+    InferTimeout,
+    LoadError,
+    ModelError,
+    RestartPolicy,
+    WorkerDied,
+    read_capsule,
+    replay_capsule,
+)
 
 pytestmark = pytest.mark.workers
 
@@ -167,6 +177,77 @@ def test_a_model_that_was_to_be_loaded_is_not_blamed_for_what_another_did_to_the
             call.result()
         assert caught.value.exit_code == 7
         assert waiting.health().ready
+
+
+DYING = """
+import os
+folder = {folder!r}
+def load(d):
+    open(folder + "/loads", "a").write("x")
+    calls = []
+    def run(x):
+        calls.append(1)
+        if x.size and x.flat[0] == 7 and len(open(folder + "/loads").read()) < {loads}: os.abort()
+        return {{"x": x * 2, "pid": len(calls)}}
+    return run
+"""
+
+
+def test_a_model_of_a_shared_worker_has_options_of_its_own(worker, package, load_out_of_process, tmp_path):
+    told = queue.SimpleQueue()
+    code = DYING.format(folder=str(tmp_path), loads=4)  # the first is the packager's, which runs the test data
+    path = load_out_of_process.package(code, ANY, PID, test_input_data={"x": [1.0]})
+    other = worker.load(package(5))
+    model = worker.load(path, retries=2, on_event=told.put, warm_up=True)
+    assert model.infer({"x": [7.0]})["x"] == [14], "two workers died of it, and the third answered"
+    assert model.infer({"x": [1.0]})["pid"] == 3, "calls of the third one, the first of them to warm it up"
+    assert other.infer({"x": [1.0]})["x"] == [5]
+    events = [told.get().event for _ in range(6)]
+    assert events == ["start", "loaded", "restart", "loaded", "restart", "loaded"]
+
+
+def test_a_call_that_kills_a_shared_worker_leaves_a_capsule_that_is_replayed(
+    worker, package, load_out_of_process, tmp_path
+):
+    other = worker.load(package(5))
+    path = load_out_of_process.package(DYING.format(folder=str(tmp_path), loads=2), ANY, PID)
+    model = worker.load(path, capsule=tmp_path / "capsules")
+    with pytest.raises(WorkerDied) as caught:
+        model.infer({"x": [7.0]})
+    assert read_capsule(caught.value.capsule).inputs["x"].tolist() == [7.0]
+    assert replay_capsule(caught.value.capsule, runtime=load_out_of_process.runtime)["x"] == [14]
+    assert other.infer({"x": [1.0]})["x"] == [5]
+
+
+def test_a_cancelled_call_ends_a_shared_worker_where_that_was_chosen(worker, package, load_out_of_process, gate):
+    gated = worker.load(load_out_of_process.package(GATED, INPUTS, OUTPUTS), cancel="kill")
+    other = worker.load(package(5))
+    future = gated.submit(gate.inputs)
+    gate.wait_begun()
+    waiting = other.submit({"x": [1.0]})
+    future.cancel()
+    assert waiting.result()["x"] == [5]
+
+
+def test_the_load_timeout_of_a_model_holds_while_another_one_keeps_the_worker(
+    worker, package, load_out_of_process, gate
+):
+    gated = worker.load(load_out_of_process.package(GATED, INPUTS, OUTPUTS))
+    running = gated.submit(gate.inputs)
+    gate.wait_begun()
+    with pytest.raises(InferTimeout, match="the load of model"):
+        worker.load(package(5), load_timeout=0.1)
+    gate.open()
+    assert running.result()["y"] == [1.0]
+    assert worker.load(package(5), load_timeout=100).infer({"x": [1.0]})["x"] == [5]
+
+
+@pytest.mark.parametrize(
+    "option", ["visible_gpu", "wait", "threads", "affinity", "environment", "instances", "restart"]
+)
+def test_what_is_of_the_worker_is_no_option_of_a_model_in_it(worker, package, option):
+    with pytest.raises(TypeError, match=option):
+        worker.load(package(5), **{option: 1})
 
 
 def test_closing_the_worker_closes_its_models_and_ends_its_process(runtime, package):
