@@ -24,7 +24,7 @@ from neuropod_ope.client.memory import InputMemory
 from neuropod_ope.errors import HandleClosed, InferTimeout, NeuropodError
 from neuropod_ope.supervisor.startup import Startup
 from neuropod_worker.package import Package
-from neuropod_worker.problem.checks import select_outputs
+from neuropod_worker.problem.checks import check_inputs, select_outputs
 from neuropod_worker.problem.specs import TensorSpec
 
 _STUCK_S = 60.0
@@ -278,8 +278,9 @@ class Neuropod:
     def seal(self, name: str, array: np.ndarray) -> np.ndarray:
         """A read-only copy of ``array`` for input ``name``, placed and announced to the worker before the call.
 
-        So both overlap with other work. Raises SpecError, SharedMemoryExhausted, TypeError for another dtype.
+        So both overlap with other work. Raises SpecError, SharedMemoryExhausted.
         """
+        check_inputs(self.inputs, {name: np.asarray(array)})
         sealed = self.allocate_like(name, array)
         np.copyto(sealed, array, casting="equiv")
         sealed.flags.writeable = False
@@ -350,8 +351,8 @@ class Neuropod:
                 f"model {self.name!r} runs in this process, where a call cannot be stopped: "
                 "load it with out_of_process=True to use a timeout"
             )
-        if not timeout == timeout or isinstance(timeout, str):
-            raise ValueError(f"a timeout is a number of seconds, not {timeout!r}")
+        if isinstance(timeout, str) or not timeout >= 0:
+            raise ValueError(f"a timeout is a number of seconds, 0 or more, not {timeout!r}")
         return time.monotonic() + min(timeout, _LONGEST_S)
 
     def _check_accepting(self) -> None:
@@ -367,6 +368,12 @@ class Neuropod:
             )
         if self._state == "closed":
             raise HandleClosed(f"model {self.name!r} is closed: load it again")
+
+    def __reduce__(self) -> str:
+        raise TypeError(
+            f"the handle of model {self.name!r} belongs to this process and cannot be pickled: send the path of its "
+            "package and load it there"
+        )
 
     def __enter__(self) -> Neuropod:
         return self

@@ -48,6 +48,11 @@ class InputReader:
         for name, array in arrays.items():
             if not isinstance(name, str):
                 raise SpecError(f"inputs must be named by text, not {name!r}")
+            if array.dtype.kind == "S":
+                decode = "x.decode()" if array.ndim == 0 else "np.char.decode(x)"
+                raise SpecError(
+                    f"input {name!r} holds bytes, which may be in any encoding: give text, {decode}", name
+                )
             try:
                 canonical_dtype(array.dtype)
             except ValueError as error:

@@ -1,6 +1,7 @@
 """The contract of a model handle, whatever runs the model."""
 
 import gc
+import pickle
 import threading
 
 import numpy as np
@@ -150,6 +151,26 @@ def test_text_that_utf8_cannot_carry_is_an_error_out_of_process_and_the_model_go
     with pytest.raises(SpecError, match="UTF-8"):
         model.infer({"x": ["\ud800"]})
     assert model.infer({"x": ["fine"]})["x_out"] == ["fine"]
+
+
+@pytest.mark.parametrize(("value", "decode"), [(b"a", "x.decode()"), ([b"a"], "np.char.decode(x)")])
+def test_bytes_for_text_are_an_error_that_says_how_to_make_it_text(load_in_executors, value, decode):
+    with pytest.raises(SpecError) as caught:
+        echo(load_in_executors, x=("string", None)).infer({"x": value})
+    assert str(caught.value) == f"input 'x' holds bytes, which may be in any encoding: give text, {decode}"
+
+
+def test_a_model_is_not_pickled_and_says_what_to_send(load_in_executors):
+    model = echo(load_in_executors, x=ANY)
+    with pytest.raises(TypeError, match="send the path of its package and load it there"):
+        pickle.dumps(model)
+
+
+def test_a_negative_timeout_is_an_error(load_out_of_process):
+    model = echo(load_out_of_process, x=ANY)
+    for timeout in (-1, float("nan"), "1"):
+        with pytest.raises(ValueError, match="a number of seconds, 0 or more"):
+            model.infer({"x": [1.0]}, timeout=timeout)
 
 
 @pytest.mark.parametrize(

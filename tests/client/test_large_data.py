@@ -263,7 +263,7 @@ def test_a_sealed_input_is_a_read_only_copy_that_crosses_as_it_is(load):
         assert model.infer({"x": sealed})["sum"] == 90_000
     with pytest.raises(ValueError, match="read-only"):
         sealed[0, 0] = 1
-    with pytest.raises(TypeError):
+    with pytest.raises(SpecError, match="input 'x': dtype should be float32, but is int32"):
         model.seal("x", np.ones((2, 2), np.int32))
 
 

@@ -108,7 +108,7 @@ def test_a_path_is_registered_and_unregistered_without_dots(
 
 @pytest.mark.workers
 def test_an_interpreter_without_numpy_serves_nothing_and_the_error_says_how_to_mend_it(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: Path, tmp_path: Path
 ) -> None:
     subprocess.run(
         [sys.executable, "-m", "uv", "venv", "-q", "--python", sys.executable, tmp_path / "bare"], check=True

@@ -44,6 +44,11 @@ def test_equal_tensors_give_equal_bytes_with_the_documented_head():
     assert serialize(np.zeros(1))[16:22] == b"\x93NUMPY"
 
 
+def test_a_name_that_is_no_text_is_refused():
+    with pytest.raises(SpecError, match="named by text, not 1"):
+        serialize({1: np.zeros(2)})
+
+
 def test_python_objects_are_refused_as_nothing_is_pickled():
     for value in (object(), {"x": [None]}, [{}]):
         with pytest.raises(SpecError, match="numbers or text"):

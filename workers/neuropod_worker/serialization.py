@@ -34,6 +34,9 @@ def serialize(tensors: Union[np.ndarray, Mapping[str, Any]]) -> bytes:
     file = io.BytesIO()
     if isinstance(tensors, Mapping):
         file.write(_HEAD.pack(_MAGIC, _VERSION, _BY_NAME))
+        for name in tensors:
+            if not isinstance(name, str):
+                raise SpecError("tensors must be named by text, not {!r}".format(name))
         members = io.BytesIO()
         write_arrays(members, {name: _numbers_or_text(value) for name, value in tensors.items()})
         file.write(members.getbuffer())
