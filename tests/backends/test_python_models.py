@@ -1,7 +1,9 @@
 import importlib.util
 import os
+import shutil
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -168,8 +170,11 @@ def test_the_models_own_exception_propagates_raw(tmp_path):
 )
 def test_a_model_that_cannot_be_loaded_says_why_and_leaves_no_trace(tmp_path, files, error, message):
     before = list(sys.path), set(sys.modules), list(sys.meta_path)
+    package = python_package(tmp_path, {"main.py": DOUBLING})
+    shutil.rmtree(package.file("code", "model"))  # for packagers refuse some of these
+    write_files(Path(package.file("code", "model")), {"__init__.py": "", **files})
     with pytest.raises(error, match=message):
-        load_model(python_package(tmp_path, files))
+        load_model(package)
     assert (list(sys.path), list(sys.meta_path)) == (before[0], before[2])
     assert not {name for name in set(sys.modules) - before[1] if name.startswith("model")}
 
@@ -193,8 +198,10 @@ def test_an_exception_without_a_text_is_a_load_error_too(tmp_path):
 
 
 def test_an_entry_point_outside_the_package_is_a_package_error(tmp_path):
+    package = python_package(tmp_path, {"main.py": DOUBLING})
+    Path(package.file("config.json")).write_text('{"entrypoint_package": "os.path", "entrypoint": "join"}')
     with pytest.raises(PackageError, match="there is no module for the entry point"):
-        load_model(python_package(tmp_path, {"main.py": ""}, entrypoint_package="os.path", entrypoint="join"))
+        load_model(package)
 
 
 def test_an_unknown_platform_is_a_package_error(tmp_path):

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.workers
 
 FATAL = {
     "raises at import": ("1 / 0", LoadError, "cannot be imported: ZeroDivisionError"),
-    "is no Python": ("def load(:", LoadError, "SyntaxError"),
+    "is no Python": ("exec('def load(:')", LoadError, "SyntaxError"),
     "imports what is not there": ("import nobody_has_this", LoadError, "nobody_has_this"),
     "exits at import": ("raise SystemExit(3)", LoadError, "SystemExit: 3"),
     "raises a base exception": ("class Odd(BaseException): pass\nraise Odd('odd')", LoadError, "Odd: odd"),

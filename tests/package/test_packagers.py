@@ -310,6 +310,38 @@ def test_a_package_that_fails_its_test_is_a_value_error_and_not_kept(tmp_path, c
     assert [name for name in os.listdir(str(tmp_path)) if name != "source"] == []
 
 
+@pytest.mark.parametrize(
+    ("files", "entry", "message"),
+    [
+        (
+            {"main.py": DOUBLING},
+            "model.mian",
+            "no module model.mian for the entry point in what code_path_spec",
+        ),
+        ({"main.py": DOUBLING}, "main", "there is no module main for the entry point"),
+        ({"main.py": DOUBLING}, "os.path", "there is no module os.path for the entry point"),
+        ({"main.py": "def load("}, "model.main", r"is none to Python \S+: .*line 1"),
+    ],
+)
+def test_an_entry_point_that_cannot_be_one_is_refused_without_a_test_run(tmp_path, files, entry, message):
+    with pytest.raises(PackageError, match=message):
+        python_neuropod(tmp_path, files, entrypoint_package=entry)
+    assert not (tmp_path / "packaged").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "parameters"),
+    [
+        ({"__init__.py": DOUBLING}, {"entrypoint_package": "model"}),
+        ({"main.cpython-36m-x86_64-linux-gnu.so": "binary"}, {}),
+        ({"main.py": "def load("}, {"platform_version_semver": "3.99.x"}),
+        ({"main.py": "# coding: latin-1\nload = lambda data: lambda x: {'y': x}"}, {}),
+    ],
+)
+def test_whatever_can_be_an_entry_point_is_packaged(tmp_path, files, parameters):
+    assert open_package(python_neuropod(tmp_path, files, **parameters))
+
+
 def test_what_a_test_run_says_names_the_package_and_no_folder_that_is_gone(tmp_path):
     with pytest.raises(PackageError, match="the finished package does not run") as caught:
         code = "def load(data_dir):\n    raise ValueError('nothing in ' + data_dir)\n"

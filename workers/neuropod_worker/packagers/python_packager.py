@@ -2,10 +2,12 @@
 
 import json
 import os
-from typing import Any, Mapping, Sequence, Union
+import platform
+from typing import Any, List, Mapping, Sequence, Union
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.arguments import dicts_with, listed, path_text, text
+from neuropod_worker.package.ranges import lies_in
 from neuropod_worker.package.requirements import lock_text
 from neuropod_worker.package.writer import copy_into, place_inside, write_package
 from neuropod_worker.problem.parsing import Specs
@@ -47,6 +49,8 @@ def create_python_neuropod(
         "entrypoint": text("entrypoint", entrypoint),
     }
 
+    version_range = str(common.get("platform_version_semver", "*"))
+
     def write_model(folder: str) -> None:
         for path, name in data:
             copy_into(path, place_inside(os.path.join(folder, "data"), name))
@@ -56,6 +60,7 @@ def create_python_neuropod(
         for place, _, files in os.walk(code):
             if "__init__.py" not in files:
                 open(os.path.join(place, "__init__.py"), "w").close()
+        _check_entry((code, os.path.join(folder, "ops")), entrypoint_package, version_range)
         if requirements is not None:
             with open(os.path.join(folder, "requirements.lock"), "w", encoding="utf-8") as file:
                 file.write(lock_text(requirements))
@@ -67,6 +72,36 @@ def create_python_neuropod(
 
 # PyTorch models that are Python code are `python` packages; their torch is pinned in the requirements.
 create_pytorch_neuropod = create_python_neuropod
+
+
+def _check_entry(roots: Sequence[str], module: str, version_range: str) -> None:
+    """Raise ``PackageError`` where the entry point cannot be what is meant. Nothing is imported."""
+    found = [path for root in roots for path in _files_of_module(root, module)]
+    if not found:
+        message = "there is no module {} for the entry point in what code_path_spec packages"
+        raise PackageError(message.format(module))
+    if not found[0].endswith(".py"):
+        return
+    with open(found[0], "rb") as file:
+        source = file.read()
+    if lies_in(platform.python_version(), version_range):
+        try:
+            compile(source, os.path.basename(found[0]), "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            message = "the module {} of the entry point is none to Python {}: {}. If it is for others, say for which "
+            message += "(platform_version_semver)"
+            raise PackageError(message.format(module, platform.python_version(), error)) from error
+
+
+def _files_of_module(root: str, module: str) -> List[str]:
+    """The files below ``root`` that an import would take, the first of them first; also those for other Pythons."""
+    path = os.path.join(root, *module.split("."))
+    if os.path.isdir(path):
+        return [os.path.join(path, "__init__.py")]
+    place, name = os.path.split(path)
+    files = sorted(os.listdir(place)) if os.path.isdir(place) else []
+    files = [file for file in files if file.split(".")[0] == name and file.endswith((".so", ".pyd", ".py"))]
+    return [os.path.join(place, file) for file in files]
 
 
 def _packaged_name(name: Any) -> str:
