@@ -21,10 +21,10 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from packaging.utils import canonicalize_name
 
 from neuropod_ope.environment.errors import EnvironmentBuildError
-from neuropod_ope.environment.index_options import IndexOptions, local_path
 from neuropod_ope.environment.offered import IndexFile
-from neuropod_ope.environment.redaction import redact
 from neuropod_ope.environment.uv import Uv
+from neuropod_worker.package.index_options import IndexOptions, local_path
+from neuropod_worker.package.redaction import redact
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 # Some indexes forbid what they do not have.

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from neuropod_ope.environment.redaction import without_url_credentials
 from neuropod_worker.errors import PackageError
+from neuropod_worker.package.redaction import without_url_credentials
 
 _log = logging.getLogger("neuropod_ope.environment")
 

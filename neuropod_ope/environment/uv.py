@@ -11,10 +11,10 @@ from pathlib import Path
 import uv
 
 from neuropod_ope.environment.errors import EnvironmentBuildError
-from neuropod_ope.environment.index_options import IndexOptions, read_index_options
 from neuropod_ope.environment.progress import Finished, run_shown
-from neuropod_ope.environment.redaction import redact
 from neuropod_ope.environment.requirement import EnvironmentPolicy
+from neuropod_worker.package.index_options import IndexOptions, read_index_options
+from neuropod_worker.package.redaction import redact
 
 # These would make uv act on the environment in which the application happens to run.
 _DROPPED = ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PROJECT", "UV_WORKING_DIR")

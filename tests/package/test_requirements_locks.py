@@ -74,4 +74,15 @@ def test_paths_and_queries_of_the_users_own_indexes_may_be_tokens_and_are_not_sh
     piptools("raise SystemExit('tried https://two/t0ken/simple/six/?key=s3cret and https://other/t/simple')")
     with pytest.raises(PackageError, match="cannot be compiled") as caught:
         lock_text("six")
-    assert str(caught.value).splitlines()[1] == "tried https://two/.../six/?*** and https://other/t/simple"
+    assert str(caught.value).splitlines()[1] == "tried https://two/.../six/?... and https://other/t/simple"
+
+
+def test_the_users_index_is_the_users_index_also_if_it_is_set_in_pips_configuration(piptools, monkeypatch, tmp_path):
+    (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://user:p@ss@own.example/simple\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    for name in ("PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    piptools("import os; raise SystemExit('asked ' + os.environ['UV_INDEX_URL'] + ' with p@ss')")
+    with pytest.raises(PackageError, match="cannot be compiled") as caught:
+        lock_text("six")
+    assert str(caught.value).splitlines()[1] == "asked https://***@own.example/... with ***"

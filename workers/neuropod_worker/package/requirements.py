@@ -11,6 +11,8 @@ from typing import Any, Dict, List, Mapping, Match, Sequence, Union
 
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.arguments import listed
+from neuropod_worker.package.index_options import IndexOptions, read_index_options
+from neuropod_worker.package.redaction import redact
 
 # A direct pin: one exact version; extras, a marker, hashes and a comment may follow.
 _PIN = re.compile(
@@ -19,18 +21,8 @@ _PIN = re.compile(
 )
 _CONTINUED = re.compile(r"\\\r?\n")
 _NAMES_PYTHON = re.compile(r"#.*\b(with python |--python-version[= ]|(--python|-p)[= ](python)?)\d", re.IGNORECASE)
-# uv ignores pip's variables, but the user's index is the user's index.
-_UV_VARIABLES = {
-    "PIP_INDEX_URL": "UV_INDEX_URL",
-    "PIP_EXTRA_INDEX_URL": "UV_EXTRA_INDEX_URL",
-    "PIP_FIND_LINKS": "UV_FIND_LINKS",
-}
 # pip-tools would write the index URLs, which may hold credentials, into the lock; uv does not.
 _WITHOUT_INDEXES = ["--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links"]
-_INDEX_VARIABLES = sorted(_UV_VARIABLES) + sorted(_UV_VARIABLES.values()) + ["UV_DEFAULT_INDEX", "UV_INDEX"]
-# Up to the last @ before a slash or a blank: a password may contain one.
-_URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
-_LOCATION = re.compile(r"://(?:[^/\s]*@)?([^/\s,?]+/)([^\s,?]*)(?:\?([^\s,]*))?")
 _ERROR_TAIL_CHARS = 2000
 _TRAILING_ZEROS = re.compile(r"(\.0+)+$")
 
@@ -110,50 +102,33 @@ def _line(value: Any) -> str:
 
 
 def _compiled(text: str) -> str:
+    options = read_index_options(os.environ)
     with tempfile.TemporaryDirectory() as folder:
         source, target = os.path.join(folder, "requirements.in"), os.path.join(folder, "requirements.lock")
         with open(source, "w", encoding="utf-8") as file:
             file.write(text + "\n")
         run = subprocess.run(
-            _compiler() + [source, "--output-file", target],
-            env=_environment(),
+            _compiler(options) + [source, "--output-file", target],
+            env={**os.environ, **options.environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
         if run.returncode != 0 or not os.path.exists(target):
-            said = _redacted(run.stdout.decode("utf-8", "replace"))
+            said = redact(run.stdout.decode("utf-8", "replace"), options.secrets)
             raise PackageError("the requirements cannot be compiled:\n{}".format(said[-_ERROR_TAIL_CHARS:]))
         with open(target, encoding="utf-8") as file:
             return file.read()
 
 
-def _redacted(said: str) -> str:
-    """Without what stands before the ``@`` of URLs, and without path and query of the user's own indexes."""
-    said = _URL_CREDENTIALS.sub("***@", said)
-    for name in _INDEX_VARIABLES:
-        for host, path, query in _LOCATION.findall(os.environ.get(name, "")):
-            if path:
-                said = said.replace(host + path.rstrip("/"), host + "...")
-            if query:
-                said = said.replace(query, "***")
-    return said
-
-
-def _compiler() -> List[str]:
+def _compiler(options: IndexOptions) -> List[str]:
     plain = ["--quiet", "--no-header", "--no-annotate"]
     uv = [sys.executable, "-m", "uv"] if importlib.util.find_spec("uv") else [shutil.which("uv") or ""]
     if uv != [""]:
+        # uv has a variable for every other setting that pip may have.
+        plain += ["--no-index"] if options.no_index else []
         return uv + ["pip", "compile", "--python", sys.executable] + plain
     if importlib.util.find_spec("piptools"):
         return [sys.executable, "-m", "piptools", "compile"] + plain + _WITHOUT_INDEXES
     raise PackageError(
         "compiling unpinned requirements needs uv or pip-tools; install one, or pin each as name==version"
     )
-
-
-def _environment() -> Dict[str, str]:
-    environment = dict(os.environ)
-    for pip_name, uv_name in _UV_VARIABLES.items():
-        if pip_name in environment:
-            environment.setdefault(uv_name, environment[pip_name])
-    return environment

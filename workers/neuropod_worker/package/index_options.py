@@ -5,27 +5,24 @@ that the user has set wins over pip's counterpart. Never puts a URL on a command
 the machine could read its password.
 """
 
-from __future__ import annotations
-
 import configparser
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import unquote, urlsplit
 
-from neuropod_ope.environment.redaction import Secrets, secrets_in, without_url_credentials
+from neuropod_worker.package.redaction import Secrets, secrets_in, without_url_credentials
 
-_log = logging.getLogger("neuropod_ope.environment")
+_log = logging.getLogger("neuropod_worker.package")
 
 
 class _Setting(NamedTuple):
     pip: str
     uv: str
-    rivals: tuple[str, ...] = ()  # the user having set one of these also decides the matter
+    rivals: Tuple[str, ...] = ()  # the user having set one of these also decides the matter
     separator: str = " "
 
 
@@ -70,52 +67,52 @@ class IndexOptions(NamedTuple):
     passwords are not in ``facts``: they do not decide what an environment is.
     """
 
-    environ: dict[str, str]
-    facts: tuple[tuple[str, str], ...]
+    environ: Dict[str, str]
+    facts: Tuple[Tuple[str, str], ...]
     secrets: Secrets
-    sources: dict[str, str]
+    sources: Dict[str, str]
 
     @property
     def no_index(self) -> bool:
         return self.environ.get("UV_NO_INDEX", "").lower() in ("1", "true", "yes", "on")
 
     @property
-    def default_index(self) -> str | None:
+    def default_index(self) -> Optional[str]:
         """The index in place of uv's own default, if the user has set one."""
         return next(iter(self._places("UV_DEFAULT_INDEX", "UV_INDEX_URL")), None)
 
     @property
-    def other_indexes(self) -> tuple[str, ...]:
+    def other_indexes(self) -> Tuple[str, ...]:
         return self._places("UV_INDEX", "UV_EXTRA_INDEX_URL")
 
     @property
-    def find_links(self) -> tuple[str, ...]:
+    def find_links(self) -> Tuple[str, ...]:
         """Folders and pages that link to files."""
         return tuple(filter(None, self.sources.get("UV_FIND_LINKS", "").split(",")))
 
     @property
-    def certificates(self) -> str | None:
+    def certificates(self) -> Optional[str]:
         """A file of certificate authorities in place of the system's."""
         return self.sources.get("SSL_CERT_FILE")
 
     @property
-    def insecure_hosts(self) -> tuple[str, ...]:
+    def insecure_hosts(self) -> Tuple[str, ...]:
         return tuple(self.sources.get("UV_INSECURE_HOST", "").split())
 
     @property
     def timeout_s(self) -> float:
         return float(self.sources.get("UV_HTTP_TIMEOUT") or self.sources.get("UV_REQUEST_TIMEOUT") or _TIMEOUT_S)
 
-    def _places(self, *names: str) -> tuple[str, ...]:
+    def _places(self, *names: str) -> Tuple[str, ...]:
         # uv takes NAME=URL as well.
         places = (place for name in names for place in self.sources.get(name, "").split())
         return tuple(_NAME_OF_AN_INDEX.sub("", place) for place in places)
 
 
-def read_index_options(environ: Mapping[str, str], config_files: Iterable[Path] | None = None) -> IndexOptions:
+def read_index_options(environ: Mapping[str, str], config_files: Optional[Iterable[Path]] = None) -> IndexOptions:
     """The user's package sources, from variables first, then from pip's configuration files."""
     configured = _read_config(pip_config_files(environ) if config_files is None else config_files)
-    given: dict[str, str] = {}
+    given: Dict[str, str] = {}
     for setting in _SETTINGS:
         if any(environ.get(name) for name in (setting.uv, *setting.rivals)):
             continue
@@ -136,7 +133,7 @@ def read_index_options(environ: Mapping[str, str], config_files: Iterable[Path] 
     return IndexOptions(given, facts, secrets, sources)
 
 
-def pip_config_files(environ: Mapping[str, str]) -> list[Path]:
+def pip_config_files(environ: Mapping[str, str]) -> List[Path]:
     """pip's configuration files, the weakest first."""
     own = environ.get("PIP_CONFIG_FILE")
     if own == os.devnull:
@@ -150,8 +147,8 @@ def pip_config_files(environ: Mapping[str, str]) -> list[Path]:
     return [*files, Path(own)] if own else files
 
 
-def _read_config(files: Iterable[Path]) -> dict[str, str]:
-    settings: dict[str, dict[str, str]] = {"global": {}, "install": {}}
+def _read_config(files: Iterable[Path]) -> Dict[str, str]:
+    settings: Dict[str, Dict[str, str]] = {"global": {}, "install": {}}
     for path in files:
         parser = configparser.RawConfigParser()
         try:
@@ -169,7 +166,7 @@ def _read_config(files: Iterable[Path]) -> dict[str, str]:
     return merged
 
 
-def _from_variables(environ: Mapping[str, str], pip: str) -> str | None:
+def _from_variables(environ: Mapping[str, str], pip: str) -> Optional[str]:
     names = _PIP_VARIABLES.get(pip, ("PIP_" + pip.upper().replace("-", "_"),))
     return next((environ[name] for name in names if environ.get(name)), None)
 
@@ -188,7 +185,7 @@ def _absolute(place: str) -> str:
     return place if is_url else str(Path(place).expanduser().absolute())
 
 
-def local_path(place: str) -> Path | None:
+def local_path(place: str) -> Optional[Path]:
     """The file or folder that an index or find-links names; None if it is no local one."""
     try:
         url = urlsplit(place)

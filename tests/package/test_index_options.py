@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from neuropod_ope.environment.index_options import pip_config_files, read_index_options
-from neuropod_ope.environment.redaction import redact, secrets_in, without_url_credentials
+from neuropod_worker.package.index_options import pip_config_files, read_index_options
+from neuropod_worker.package.redaction import redact, secrets_in, without_url_credentials
 
 NO_FILES: list[Path] = []
 

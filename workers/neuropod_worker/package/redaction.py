@@ -5,12 +5,9 @@ path and the query go, too, since both may hold a token. Passwords and tokens ar
 alone, unless they are so short that they could be a part of any word.
 """
 
-from __future__ import annotations
-
 import re
-from collections.abc import Mapping
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Dict, Mapping, Match, NamedTuple, Set, Tuple
 from urllib.parse import unquote
 
 # Up to the last @ before a slash or a blank: a password may contain one.
@@ -27,8 +24,8 @@ _SHORTEST_REPLACED_CHARS = 4
 class Secrets(NamedTuple):
     """``words`` are replaced wherever they stand, ``index_paths`` in URLs of their host."""
 
-    words: tuple[str, ...]
-    index_paths: Mapping[str, tuple[str, ...]]
+    words: Tuple[str, ...]
+    index_paths: Mapping[str, Tuple[str, ...]]
 
 
 def without_url_credentials(text: str) -> str:
@@ -37,8 +34,8 @@ def without_url_credentials(text: str) -> str:
 
 def secrets_in(*settings: Mapping[str, str]) -> Secrets:
     """What must never be shown of the UV_ and PIP_ variables in these settings."""
-    words: set[str] = set()
-    paths: dict[str, set[str]] = {}
+    words: Set[str] = set()
+    paths: Dict[str, Set[str]] = {}
     for name, value in (item for setting in settings for item in setting.items()):
         if not name.startswith(("UV_", "PIP_")):
             continue
@@ -65,7 +62,7 @@ def redact(text: str, secrets: Secrets) -> str:
     return _URL.sub(lambda url: _shown(url, secrets.index_paths), without_url_credentials(text))
 
 
-def _shown(url: re.Match[str], index_paths: Mapping[str, tuple[str, ...]]) -> str:
+def _shown(url: Match[str], index_paths: Mapping[str, Tuple[str, ...]]) -> str:
     paths = index_paths.get(url["host"].lower())
     if paths is None:
         return url[0]
@@ -78,5 +75,5 @@ def _chars_in_common(rest: str, path: str) -> int:
     """How much of a URL's path is the index's own: all of it or its first folders, as files may lie beside it."""
     if rest.startswith(path):
         return len(path)
-    pairs = zip(rest.split("/"), path.split("/"), strict=False)
+    pairs = zip(rest.split("/"), path.split("/"))
     return len("/".join(ours for ours, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
