@@ -81,10 +81,11 @@ def add_env_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    rows = [("NAME", "MADE OF", "PACKAGES", "SIZE", "LAST USED")]
+    rows = [("NAME", "MADE OF", "PACKAGES", "SIZE", "LAST USED", "FIRST FOR")]
     for one in reversed(Store(arguments.cache_dir).environments()):
         size = f"{_size(one.path) / 1e6:,.0f} MB"
-        rows.append((one.name[:_SHOWN_NAME_CHARS], _made_of(one), str(len(one.facts["pins"])), size, _ago(one)))
+        packages, first_for = str(len(one.facts["pins"])), one.facts["for"]
+        rows.append((one.name[:_SHOWN_NAME_CHARS], _made_of(one), packages, size, _ago(one), first_for))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

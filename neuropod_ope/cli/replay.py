@@ -12,7 +12,11 @@ from neuropod_ope.runtime import Runtime
 
 
 def add_replay_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = subparsers.add_parser("replay", help="make the call of a crash capsule again, out of process")
+    command = subparsers.add_parser(
+        "replay",
+        help="make the call of a crash capsule again, out of process",
+        epilog="Exit status: 0 if the call ended well this time, 1 if it failed again or could not be made.",
+    )
     command.add_argument("capsule", help="the file")
     command.add_argument("--package", metavar="PATH", help="where the model lies now; default: where it was")
     command.add_argument("--show", action="store_true", help="only tell what is in it")

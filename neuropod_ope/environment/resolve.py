@@ -15,7 +15,6 @@ from neuropod_ope.environment.uv import Uv
 
 # uv's exit code when a request cannot be met; 2 means that uv itself failed, for example at the network.
 _NO_SOLUTION = 1
-_OFFLINE = "network was disabled"
 
 
 class Resolution(NamedTuple):
@@ -68,7 +67,7 @@ def resolve(candidates: Sequence[Candidate], allow_source: tuple[str, ...], uv: 
                 facts = {"candidate": number, "pins": pins, "source": source}
                 store.write("resolutions", _key(candidates, uv), facts)
                 return Resolution(candidate.interpreter, pins, source, candidate.label)
-            if finished.returncode != _NO_SOLUTION or _OFFLINE in " ".join(finished.log):
+            if finished.returncode != _NO_SOLUTION or uv.lacked_network(finished):
                 # Going on to the next one would make the result depend on the weather.
                 raise uv.failure(finished, "pip", "compile", *candidate.requirements)
         attempts.append(Attempt(candidate.label, finished.log))

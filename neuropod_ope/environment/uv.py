@@ -19,6 +19,7 @@ from neuropod_worker.package.redaction import redact
 # These would make uv act on the environment in which the application happens to run.
 _DROPPED = ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PROJECT", "UV_WORKING_DIR")
 _SHOWN_LINES = 25
+_OFFLINE = "network was disabled"
 # uv is asked, so that its versions and ours cannot come from different indexes.
 _DEFAULT_INDEX_IN_HELP = re.compile(r"--default-index\s.*?by default:\s+<([^>]+)>", re.DOTALL)
 # One line for each file of an index that does not say when it was uploaded; they would fill the log.
@@ -73,7 +74,13 @@ class Uv:
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
         lines = "\n".join(f"  {line}" for line in finished.log[-_SHOWN_LINES:])
         message = f"{command} failed ({how}):\n{lines}"
+        if self.lacked_network(finished):
+            message += "\nWhat to do: run `neuropod-ope env build` once with the network, into the same cache folder"
         return EnvironmentBuildError(message, command, code, finished.log, shown)
+
+    def lacked_network(self, finished: Finished) -> bool:
+        """Whether something would have had to be downloaded, and must not be."""
+        return _OFFLINE in " ".join(finished.log)
 
     def package_arguments(self, source: tuple[str, ...]) -> list[str]:
         """What every command that picks packages is told: wheels only, but for those named."""

@@ -187,6 +187,6 @@ def test_the_exception_of_a_model_comes_with_its_traceback(tmp_path, command):
 
 def test_the_command_line_is_a_module_too():
     run = subprocess.run(
-        [sys.executable, "-m", "neuropod_ope.cli", "--version"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "neuropod_ope", "--version"], capture_output=True, text=True, check=True
     )
     assert run.stdout == f"neuropod-ope {neuropod_ope.__version__}\n"

@@ -102,7 +102,7 @@ def test_at_the_command_line_a_failure_is_shown_once(machine: Machine, tmp_path:
     machine.index.broken = True
     (tmp_path / "lock").write_text(LOCK)
     words = ["env", "build", "--platform", "python", "--lock", tmp_path / "lock", "--cache-dir", machine.cache]
-    command = [sys.executable, "-m", "neuropod_ope.cli", *words]
+    command = [sys.executable, "-m", "neuropod_ope", *words]
     done = subprocess.run(command, env=machine.environ, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.count("404 Not Found") == 1, done.stderr
@@ -139,6 +139,7 @@ def test_offline_builds_from_what_was_downloaded_before_and_nothing_else(machine
     failed = machine.ask(LOCK.replace("tiny==1.0", "unseen==1.0"), offline=True)
     assert failed["error"] == "EnvironmentBuildError"
     assert "network was disabled" in str(failed["message"])
+    assert "run `neuropod-ope env build` once with the network" in str(failed["message"])
 
 
 def test_what_cannot_be_resolved_says_what_was_tried_and_what_to_do(machine: Machine) -> None:

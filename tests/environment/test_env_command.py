@@ -33,9 +33,10 @@ def cache(tmp_path: Path) -> Path:
 def test_list_shows_what_is_there(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert env("list", "--cache-dir", str(cache)) == 0
     head, row = capsys.readouterr().out.splitlines()
-    assert head.split() == ["NAME", "MADE", "OF", "PACKAGES", "SIZE", "LAST", "USED"]
+    assert head.split() == ["NAME", "MADE", "OF", "PACKAGES", "SIZE", "LAST", "USED", "FIRST", "FOR"]
     assert row.split()[:2] == ["abcdef", "torch==1.1.0"]
     assert row.index("torch==1.1.0") == head.index("MADE OF")
+    assert row[head.index("FIRST FOR") :] == FACTS["for"]
 
 
 def test_show_finds_by_the_beginning_of_the_name(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,7 +77,7 @@ def test_what_is_no_package_is_a_package_error_with_its_path(tmp_path):
     with pytest.raises(PackageError, match="cannot be read"):
         open_package(str(tmp_path))
     (tmp_path / "file").write_text("no zip")
-    with pytest.raises(PackageError, match="cannot be extracted"):
+    with pytest.raises(PackageError, match="/file is no neuropod package: it is neither a folder nor a zip file"):
         open_package(str(tmp_path / "file"), str(tmp_path / "cache"))
 
 

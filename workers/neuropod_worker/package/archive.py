@@ -67,6 +67,9 @@ def extracted(path: str, cache_dir: str) -> str:
 
 
 def _extract(path: str, target: str) -> None:
+    if not zipfile.is_zipfile(path):
+        message = "{} is no neuropod package: it is neither a folder nor a zip file, or it is a damaged one"
+        raise PackageError(message.format(path), path)
     try:
         # Zips hold no empty folders, but models are promised a data folder.
         os.makedirs(os.path.join(target, "0", "data"))

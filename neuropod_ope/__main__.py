@@ -1,4 +1,4 @@
-"""``python -m neuropod_ope.cli``."""
+"""``python -m neuropod_ope``."""
 
 import sys
 
