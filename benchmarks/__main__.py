@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import plots, report
 from benchmarks.agents import Agents, Failed
 from benchmarks.figures import Entry, NotPossible, as_data
-from benchmarks.machine import conditions, others_percent
+from benchmarks.machine import conditions, others_percent, show
 from benchmarks.suites import FULL, QUICK, SUITES, Plan
 from benchmarks.verdicts import verdicts
 
@@ -21,8 +21,7 @@ def main() -> None:
     arguments = _arguments()
     plan: Plan = QUICK if arguments.quick else FULL
     facts = conditions("benchmarks", sys.argv[1:])
-    for name, value in facts.items():
-        print(f"{name:<9}{value}")
+    show(facts)
     print(
         f"Medians of {plan.rounds} interleaved rounds; ratios are within a round. Workers compute x + 0.\n",
         flush=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.agents import ROOT, Agents
 from benchmarks.cases import CASES
 from benchmarks.environments import environment_with
-from benchmarks.machine import conditions, others_percent
+from benchmarks.machine import conditions, others_percent, show
 from benchmarks.report import aligned, number
 
 PACKAGES = ("py-spy>=0.4",)
@@ -23,8 +23,7 @@ def main() -> None:
     case = parser.parse_args().case
     sampler = str(Path(environment_with(PACKAGES)).parent / "py-spy")
     facts = conditions("benchmarks.lines", sys.argv[1:])
-    for name, value in facts.items():
-        print(f"{name:<9}{value}")
+    show(facts)
     print(f"others   {others_percent():.0f} % of a core used by other processes when it began\n")
     with Agents() as agents:
         found = agents.run((), "profiled:lines", case=case, seconds=_SECONDS, sampler=sampler)

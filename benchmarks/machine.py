@@ -22,6 +22,11 @@ def conditions(module: str, arguments: Sequence[str]) -> dict[str, str | int]:
     }
 
 
+def show(facts: dict[str, str | int]) -> None:
+    for name, value in facts.items():
+        print(f"{name:<9}{value}")
+
+
 def _cpu_model() -> str:
     # platform.processor() is empty or says no more than the architecture on most Linux machines.
     cpuinfo = Path("/proc/cpuinfo")

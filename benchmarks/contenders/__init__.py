@@ -39,27 +39,6 @@ class Contender(NamedTuple):
         return opened
 
 
-CONTENDERS = {
-    contender.name: contender
-    for contender in (
-        Contender("x + 0 in this process", "direct", "direct"),
-        Contender("bare shared memory, spin flag: copy in", "shared_memory", "copied_in"),
-        Contender("bare shared memory, spin flag: all in place", "shared_memory", "in_place"),
-        Contender("neuropod, in process", "neuropod", "in_process"),
-        Contender("neuropod, out of process: plain array", "neuropod", "plain"),
-        Contender("neuropod, out of process: allocated input", "neuropod", "allocated"),
-        Contender("neuropod, out of process: allocated input, output placed", "neuropod", "all_placed"),
-        Contender("neuropod, always blocking", "neuropod", "blocking"),
-        Contender("neuropod, always spinning", "neuropod", "spinning"),
-        Contender("multiprocessing Pipe", "pipe", "pipe"),
-        Contender("multiprocessing shared memory + Pipe", "shared_memory", "with_pipe"),
-        Contender("iceoryx2, spinning", "iceoryx", "spinning", ("iceoryx2>=0.7",)),
-        Contender("iceoryx2, events", "iceoryx", "events", ("iceoryx2>=0.7",)),
-        Contender("pyzmq, ipc", "zeromq", "ipc", ("pyzmq>=26",)),
-        Contender("gRPC, Unix socket", "grpc_socket", "unix", ("grpcio>=1.60",)),
-        Contender("Ray actor, by value", "ray_actor", "by_value", ("ray>=2.9",)),
-    )
-}
 DIRECT = "x + 0 in this process"
 BARE = "bare shared memory, spin flag: copy in"  # what goals are ratios to
 IN_PLACE = "bare shared memory, spin flag: all in place"
@@ -69,3 +48,25 @@ ALLOCATED = "neuropod, out of process: allocated input"
 BLOCKING, SPINNING = "neuropod, always blocking", "neuropod, always spinning"
 PIPE = "multiprocessing Pipe"
 SHARED_MEMORY_PIPE = "multiprocessing shared memory + Pipe"
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender(DIRECT, "direct", "direct"),
+        Contender(BARE, "shared_memory", "copied_in"),
+        Contender(IN_PLACE, "shared_memory", "in_place"),
+        Contender(IN_PROCESS, "neuropod", "in_process"),
+        Contender(PLAIN, "neuropod", "plain"),
+        Contender(ALLOCATED, "neuropod", "allocated"),
+        Contender("neuropod, out of process: allocated input, output placed", "neuropod", "all_placed"),
+        Contender(BLOCKING, "neuropod", "blocking"),
+        Contender(SPINNING, "neuropod", "spinning"),
+        Contender(PIPE, "pipe", "pipe"),
+        Contender(SHARED_MEMORY_PIPE, "shared_memory", "with_pipe"),
+        Contender("iceoryx2, spinning", "iceoryx", "spinning", ("iceoryx2>=0.7",)),
+        Contender("iceoryx2, events", "iceoryx", "events", ("iceoryx2>=0.7",)),
+        Contender("pyzmq, ipc", "zeromq", "ipc", ("pyzmq>=26",)),
+        Contender("gRPC, Unix socket", "grpc_socket", "unix", ("grpcio>=1.60",)),
+        Contender("Ray actor, by value", "ray_actor", "by_value", ("ray>=2.9",)),
+    )
+}

@@ -12,13 +12,12 @@ import numpy as np
 
 from benchmarks.cases import CASES
 from benchmarks.contenders.neuropod import model_of
-from benchmarks.measurements.round_trips import durations
+from benchmarks.measurements.round_trips import WARM_UP_PART, durations
+from benchmarks.units import NS_PER_US
 from neuropod_worker.shm.control import Mailbox
 from neuropod_worker.wire import messages as m
 
-_NS_PER_US = 1000
 _MOST_CALLS = 4000
-_WARM_UP_PART = 5
 
 # What passes between two stamps after each other.
 PHASES = (
@@ -37,7 +36,7 @@ def phases(case: str, longest_s: float) -> dict[str, float]:
     (x,) = CASES[case].arrays()
     stamps: list[list[int]] = []
     with model_of(CASES[case], out_of_process=True) as model:
-        durations(lambda: model.infer({"x0": x}), _MOST_CALLS // _WARM_UP_PART, longest_s / _WARM_UP_PART)
+        durations(lambda: model.infer({"x0": x}), _MOST_CALLS // WARM_UP_PART, longest_s / WARM_UP_PART)
 
         def call() -> Any:
             stamps.append([time.monotonic_ns()])
@@ -49,7 +48,7 @@ def phases(case: str, longest_s: float) -> dict[str, float]:
             durations(call, _MOST_CALLS, longest_s)
     # Messages that say more than numbers go another way: the first, and now and then one that retires frames.
     complete = [of_call for of_call in stamps if len(of_call) == len(PHASES) + 1]
-    steps = np.diff(np.array(complete)) / _NS_PER_US
+    steps = np.diff(np.array(complete)) / NS_PER_US
     medians = dict(zip(PHASES, map(float, np.median(steps, axis=0)), strict=True))
     return {**medians, "all": float(np.median(steps.sum(axis=1)))}
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from benchmarks.packages import packaged
 from benchmarks.processor_time import measured
+from benchmarks.units import US_PER_S
 from neuropod_ope import Runtime
 
-_US_PER_S = 1e6
 _WARM_UP_S = 1e-3
 _NUMBER = struct.Struct("d")
 
@@ -52,7 +52,7 @@ def answer(way: str, seconds: float, calls: int) -> dict[str, float]:
             for _ in range(calls):
                 done = call(seconds)
                 delays.append(time.monotonic() - done)
-    return {"delay": float(np.median(delays)) * _US_PER_S, "caller's CPU": used.percent}
+    return {"delay": float(np.median(delays)) * US_PER_S, "caller's CPU": used.percent}
 
 
 @contextmanager

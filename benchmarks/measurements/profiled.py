@@ -11,10 +11,10 @@ from pathlib import Path
 
 from benchmarks.cases import CASES
 from benchmarks.contenders.neuropod import model_of
+from benchmarks.units import US_PER_S
 
 _SAMPLES_PER_S = 1000
 _WARM_UP_CALLS = 500
-_US_PER_S = 1e6
 
 
 def lines(case: str, seconds: int, sampler: str) -> dict[str, dict[str, float]]:
@@ -30,7 +30,7 @@ def lines(case: str, seconds: int, sampler: str) -> dict[str, dict[str, float]]:
                 for _ in range(_WARM_UP_CALLS):
                     model.infer({"x0": x})
                 calls += _WARM_UP_CALLS
-            mean_us = (time.perf_counter() - began) / calls * _US_PER_S
+            mean_us = (time.perf_counter() - began) / calls * US_PER_S
             return {side: _by_line((Path(folder) / side).read_text(), mean_us) for side in pids}
 
 

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.measurements.round_trips import durations, percentiles
+from benchmarks.measurements.round_trips import WARM_UP_PART, durations, percentiles
+from benchmarks.units import US_PER_MS
 from neuropod_ope import Runtime, create_torchscript_neuropod
 
 _CLASSES = 1000
 _CHANNELS = (3, 16, 32, 64, 128)
 _MOST_CALLS = 1000
-_US_PER_MS = 1000
-_WARM_UP_PART = 5
 
 
 class _Classifier(nn.Module):
@@ -56,6 +55,6 @@ def latencies(way: str, shape: list[int], longest_s: float) -> dict[str, float]:
         given[...] = image
         if not np.allclose(model.infer({"image": given})["scores"], expected, atol=1e-4):
             raise AssertionError(f"{way}: another answer than torch's own")
-        durations(lambda: model.infer({"image": given}), _MOST_CALLS, longest_s / _WARM_UP_PART)
+        durations(lambda: model.infer({"image": given}), _MOST_CALLS, longest_s / WARM_UP_PART)
         taken = durations(lambda: model.infer({"image": given}), _MOST_CALLS, longest_s)
-    return {name: value / _US_PER_MS for name, value in percentiles(taken).items()}
+    return {name: value / US_PER_MS for name, value in percentiles(taken).items()}

@@ -9,9 +9,9 @@ import numpy as np
 from benchmarks.cases import CASES, Case
 from benchmarks.contenders import CONTENDERS, Exchange
 from benchmarks.placement import placed
+from benchmarks.units import NS_PER_US
 
-_WARM_UP_PART = 5  # one fifth as many calls as are measured
-_NS_PER_US = 1000
+WARM_UP_PART = 5  # one fifth as many calls as are measured
 _LEAST_CALLS = 5
 
 
@@ -26,7 +26,7 @@ def round_of(contender: str, case: str, longest_s: float, placement: str) -> lis
     with placed(placement) as place_workers, CONTENDERS[contender].open(the_case) as exchange:
         place_workers()
         check(exchange, the_case, contender)
-        durations(exchange.call, the_case.calls // _WARM_UP_PART, longest_s / _WARM_UP_PART)
+        durations(exchange.call, the_case.calls // WARM_UP_PART, longest_s / WARM_UP_PART)
         return durations(exchange.call, the_case.calls, longest_s)
 
 
@@ -50,7 +50,7 @@ def durations(call: Callable[[], Any], calls: int, longest_s: float) -> list[flo
         start = clock()
         call()
         end = clock()
-        taken.append((end - start) / _NS_PER_US)
+        taken.append((end - start) / NS_PER_US)
         if end > latest and number >= _LEAST_CALLS:
             break
     return taken
