@@ -44,6 +44,33 @@ def test_the_lock_is_part_of_the_package(tmp_path):
     assert open_package(path).requirements_lock == "six==1.16.0\n"
 
 
+@pytest.mark.parametrize("line", ["numpy 1.26", "numpy=1.26", "numpy==", "==1.26", "numpy>1.19 <2", "import numpy"])
+def test_what_is_no_requirement_is_refused_before_a_compiler_is_looked_for(piptools, line):
+    with pytest.raises(PackageError, match="of requirements is no requirement such as numpy, numpy==1") as caught:
+        lock_text(["six", line])
+    assert repr(line) in str(caught.value)
+
+
+def test_whatever_may_be_a_requirement_is_compiled(piptools):
+    piptools("import sys; open(sys.argv[-1], 'w').write(open(sys.argv[-3]).read())")
+    lines = [
+        "numpy",
+        "numpy>=1.19,<2",
+        "numpy (>=1.19, <2)",
+        "a[b, c] ~= 1.0 ; python_version < '3.8'",
+        "d!=2  # why",
+    ]
+    lines += [
+        "e @ file:///e.whl",
+        "./f.whl",
+        "-c constraints.txt",
+        "g==1.*",
+        "h>=2 --hash=sha256:aa",
+        "i; os_name == 'nt'",
+    ]
+    assert lock_text(lines).splitlines()[1:] == lines
+
+
 @pytest.fixture
 def piptools(tmp_path, monkeypatch):
     """A function that sets the code of the only compiler of requirements here, which is called as pip-tools is."""

@@ -12,12 +12,19 @@ from typing import Any, Dict, List, Mapping, Match, Sequence, Union
 from neuropod_worker.errors import PackageError
 from neuropod_worker.package.arguments import listed
 from neuropod_worker.package.index_options import IndexOptions, read_index_options
-from neuropod_worker.package.redaction import redact
+from neuropod_worker.package.redaction import redact, without_url_credentials
 
 # A direct pin: one exact version; extras, a marker, hashes and a comment may follow.
 _PIN = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.-]*)(\[[\w.,\s-]*\])?\s*===?\s*(?P<version>[^\s*;#]+)"
     r"\s*(?P<marker>;.*)?(\s*--hash[= ]\S+)*\s*(\s#.*)?$"
+)
+_SPECIFIER = r"(===?|~=|!=|<=?|>=?)\s*[^\s,;#)]+"
+_SPECIFIERS = r"{0}(\s*,\s*{0})*".format(_SPECIFIER)
+# One of a compiler's, more or less; options, paths and URLs are its own affair.
+_REQUIREMENT = re.compile(
+    r"[-./]|\S*://|[A-Za-z0-9][\w.-]*\s*(\[[\w.,\s-]*\]\s*)?"
+    r"(@|({0}|\({0}\))?\s*($|;|\s#|--hash))".format(_SPECIFIERS)
 )
 _CONTINUED = re.compile(r"\\\r?\n")
 _NAMES_PYTHON = re.compile(r"#.*\b(with python |--python-version[= ]|(--python|-p)[= ](python)?)\d", re.IGNORECASE)
@@ -39,6 +46,10 @@ def lock_text(requirements: Union[str, Sequence[str]]) -> str:
     text = "\n".join(map(_line, given))
     pins = [_PIN.match(line) for line in _lines(text)]
     if not all(pins):
+        for line in _lines(text):
+            if not _REQUIREMENT.match(line):
+                message = "{!r} of requirements is no requirement such as numpy, numpy==1.19.5 or numpy>=1.19,<2"
+                raise PackageError(message.format(without_url_credentials(line)))
         text = _compiled(text)
     if not all(pins) or (_are_installed([pin for pin in pins if pin]) and not _NAMES_PYTHON.search(text)):
         text = "# This file was made with Python {}.{}\n{}".format(*sys.version_info[:2], text)
