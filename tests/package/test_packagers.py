@@ -191,6 +191,13 @@ def test_the_pytorch_packager_is_the_python_packager():
     assert create_pytorch_neuropod is create_python_neuropod
 
 
+def test_a_parameter_that_no_packager_has_is_an_error_that_names_those_there_are(tmp_path):
+    with pytest.raises(
+        TypeError, match=r"no parameter 'test_input'; .* test_input_data, test_expected_out, .*compression$"
+    ):
+        python_neuropod(tmp_path, {"main.py": DOUBLING}, test_input={"x": [1]})
+
+
 def test_what_is_no_keras_model_is_a_value_error(tmp_path):
     with pytest.raises(PackageError, match="does not say what its inputs are: 5"):
         create_keras_neuropod(str(tmp_path / "p"), "m", None, 5)

@@ -1,5 +1,6 @@
 """What all packagers share: a package is built in a folder beside its place and committed by a rename."""
 
+import inspect
 import os
 import shutil
 import tempfile
@@ -36,6 +37,7 @@ def write_package(
     persist_test_data: bool = True,
     zip_compression: bool = False,
     test_runner: Callable[[str, Arrays], Arrays] = run_with_this_interpreter,
+    **unknown: Any,
 ) -> None:
     """Write one package; ``write_model(folder)`` fills its ``0`` folder, in which ``data`` exists.
 
@@ -50,8 +52,11 @@ def write_package(
     - ``zip_compression``: whether a zip is deflated or stored.
     - ``test_runner``: gives the outputs of an unpacked package in a process of its own, or ``PackageError``.
 
-    Raises ``PackageError`` or ``SpecError`` (both ``ValueError``); a failed call leaves nothing behind.
+    Raises ``PackageError`` or ``SpecError`` (both ``ValueError``), and ``TypeError`` for a parameter that there is
+    not; a failed call leaves nothing behind.
     """
+    if unknown:
+        raise TypeError(_not_a_parameter(min(unknown)))
     neuropod_path = os.path.abspath(path_text("neuropod_path", neuropod_path))
     if default_input_tensor_device not in DEVICES:
         message = "default_input_tensor_device must be GPU or CPU, not {!r}"
@@ -115,6 +120,13 @@ def write_package(
         raise _not_written(neuropod_path, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _not_a_parameter(name: str) -> str:
+    names = list(inspect.signature(write_package).parameters)
+    common = names[names.index("platform_version_semver") : names.index("test_runner")]
+    message = "the packager has no parameter {!r}; besides its own it has {}"
+    return message.format(name, ", ".join(common))
 
 
 def _not_written(path: str, error: OSError) -> PackageError:
