@@ -6,6 +6,7 @@ Both are named by the hash of what is in them. A failed or interrupted build lea
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +37,7 @@ def build_environment(
     name = environment_name(resolution, uv)
 
     def fill(folder: Path, lock_fd: int) -> None:
-        _log.info("building environment %s for %s: %s, in %s", name, why, resolution.label, store.root)
+        _announce(f"building environment {name} for {why}: {resolution.label}, in {store.root}")
         requirements = folder / "neuropod-requirements.txt"
         base = resolution.interpreter.path
         uv.run("venv", "--relocatable", "--no-project", "--python", base, folder, inherit=(lock_fd,))
@@ -46,6 +47,13 @@ def build_environment(
         uv.run("pip", "install", "--no-deps", *where, "-r", requirements, *allowed, show=True, inherit=(lock_fd,))
 
     return store.ensure("environments", name, _facts(resolution, why), fill)
+
+
+def _announce(what: str) -> None:
+    """In the log; without one where uv's progress is shown, which does not say what it is for."""
+    _log.info(what)
+    if not _log.isEnabledFor(logging.INFO) and sys.stderr is not None:
+        print(what, file=sys.stderr, flush=True)
 
 
 def support_candidate(interpreter: Interpreter) -> Candidate:

@@ -15,8 +15,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job sta
 import json, logging, sys
 from pathlib import Path
 from neuropod_ope.environment import *
-logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
 arguments = json.loads(sys.argv[1])
+if arguments["log"]:
+    logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
 policy = EnvironmentPolicy(Path(arguments.pop("cache_dir")), **arguments.pop("policy", {}))
 try:
     requirement = policy.requirement(*arguments["what"])
@@ -47,8 +48,14 @@ class Machine:
         """An environment for a framework."""
         return answer(self._start((platform, version_range, None), refresh, policy))
 
-    def _start(self, what: object, refresh: bool, policy: dict[str, object]) -> "subprocess.Popen[str]":
-        arguments = json.dumps({"cache_dir": str(self.cache), "what": what, "refresh": refresh, "policy": policy})
+    def ask_without_a_log(self) -> dict[str, object]:
+        return answer(self._start(("python", "*", LOCK), False, {}, log=False))
+
+    def _start(
+        self, what: object, refresh: bool, policy: dict[str, object], log: bool = True
+    ) -> "subprocess.Popen[str]":
+        asked = {"cache_dir": str(self.cache), "what": what, "refresh": refresh, "policy": policy, "log": log}
+        arguments = json.dumps(asked)
         process = subprocess.Popen(
             [sys.executable, "-c", ASK, arguments],
             env=self.environ,

@@ -38,6 +38,12 @@ def test_an_environment_is_built_from_the_users_index_and_one_line_says_so(machi
     assert "building" not in str(machine.ask()["out"]), "the second time it is found"
 
 
+def test_without_a_log_the_line_is_shown_before_the_progress(machine: Machine) -> None:
+    shown = str(machine.ask_without_a_log()["err"]).splitlines()
+    building = [number for number, line in enumerate(shown) if line.startswith("building environment ")]
+    assert building == [0], shown
+
+
 def test_two_processes_that_ask_at_once_build_once(machine: Machine) -> None:
     machine.index.gate.clear()
     first = machine.start()
