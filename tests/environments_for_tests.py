@@ -68,22 +68,33 @@ def environment(name, python, pins, options=()):
 
 def locked_environment(name):
     """The Python of a virtualenv with the pins of ``tests/locks/NAME.txt``, and pytest."""
-    digits = name.rpartition("-py")[2]
     pins = (LOCKS / f"{name}.txt").read_text(encoding="utf-8").split()
-    return environment(f"locked-{name}", f"{digits[0]}.{digits[1:]}", [*pins, "pytest"])
+    return environment(f"locked-{name}", python_of(name), [*pins, "pytest"])
 
 
-def run_tests_in(python, *arguments):
-    """Run tests of this project with another environment's pytest; fail with what they printed."""
+def python_of(name):
+    """The minor version of a lock's Python: 3.6 of tf-1.12.0-py36."""
+    digits = name.rpartition("-py")[2]
+    return f"{digits[0]}.{digits[1:]}"
+
+
+def run_with(python, *arguments, **environ):
+    """Run another environment's Python, which finds the worker's library and these tests; fail with what it said."""
     run = subprocess.run(
-        [python, "-m", "pytest", "-p", "no:cacheprovider", "-q", *arguments],
+        [str(python), *map(str, arguments)],
         cwd=str(ROOT),
-        env={**os.environ, "PYTHONPATH": f"{WORKERS}:{ROOT / 'tests'}"},
+        env={**os.environ, "PYTHONPATH": f"{WORKERS}:{ROOT / 'tests'}", **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
     said = run.stdout.decode("utf-8", "replace")
     assert run.returncode == 0, said
+    return said
+
+
+def run_tests_in(python, *arguments):
+    """Run tests of this project with another environment's pytest; fail with what they printed."""
+    said = run_with(python, "-m", "pytest", "-p", "no:cacheprovider", "-q", *arguments)
     assert re.search(r"\d+ passed", said), said
 
 

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from environments_for_tests import ROOT, WORKERS, interpreter
+from environments_for_tests import ROOT, interpreter, run_with
 
 from neuropod_ope import NoMatchingEnvironment, PackageError, Runtime
 from neuropod_ope.cli import main
@@ -28,8 +28,8 @@ create_affine_neuropod(
 X = np.float32([[1, 0]])
 
 
-def run(*command, **environ):
-    done = subprocess.run(command, env={**os.environ, **environ}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def run(*command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout.decode()
 
 
@@ -61,7 +61,7 @@ def package_of(training_python):
     """Packages a model in its training environment, which the packager also tests it in."""
 
     def package(folder, version_range):
-        run(training_python, "-c", PACKAGES, folder / "affine.neuropod", version_range, PYTHONPATH=str(WORKERS))
+        run_with(training_python, "-c", PACKAGES, folder / "affine.neuropod", version_range)
         return folder / "affine.neuropod"
 
     return package

@@ -1,10 +1,9 @@
 """Requirements compiled in a training environment, and the environment that is built from the lock elsewhere."""
 
 import os
-import subprocess
 
 import pytest
-from environments_for_tests import ROOT, WORKERS, environment
+from environments_for_tests import environment, run_with
 
 from neuropod_ope import Runtime
 from neuropod_worker.package import open_package
@@ -33,10 +32,7 @@ COMPILERS = {
 def test_what_is_compiled_while_packaging_is_what_the_model_gets_on_the_python_that_packaged(compiler, tmp_path):
     name, version, pins = COMPILERS[compiler]
     python = environment(name, version, pins)
-    environ = {**os.environ, "PYTHONPATH": f"{WORKERS}:{ROOT / 'tests'}", "PATH": os.path.dirname(python)}
-    command = [python, "-c", PACKAGES, str(tmp_path), "six<1.16", "numpy<1.20"]
-    done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert done.returncode == 0, done.stdout.decode()
+    run_with(python, "-c", PACKAGES, tmp_path, "six<1.16", "numpy<1.20", PATH=os.path.dirname(python))
     path = tmp_path / "packaged"
     lock = open_package(str(path)).requirements_lock.splitlines()
     assert lock[0] == f"# This file was made with Python {version}"

@@ -1,12 +1,10 @@
 """A model of more than 2 GB, where sizes and offsets no longer fit into 32 bits with a sign."""
 
-import os
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
-from environments_for_tests import WORKERS, locked_environment
+from environments_for_tests import locked_environment, run_with
 
 from neuropod_ope import Runtime
 
@@ -42,8 +40,7 @@ def test_a_torchscript_model_of_more_than_two_gigabytes_is_packaged_and_runs(roo
     python = locked_environment("torch-2.13.0-py311")
     package = roomy / "large.neuropod"
     (roomy / "package.py").write_text(PACKAGES)
-    environ = {**os.environ, "PYTHONPATH": str(WORKERS)}
-    subprocess.run([python, roomy / "package.py", package], env=environ, check=True)
+    run_with(python, roomy / "package.py", package)
     assert package.stat().st_size > 2**31
     with Runtime(cache_dir=roomy / "cache") as runtime, runtime.load(package, environment=python) as model:
         answer = model.infer({"x": np.array([0, 1, -1])})["y"]

@@ -1,11 +1,8 @@
 """PyTorch models as Python code, trained under one torch and run under it, beside others of equal names."""
 
-import os
-import subprocess
-
 import numpy as np
 import pytest
-from environments_for_tests import WORKERS, locked_environment
+from environments_for_tests import locked_environment, run_with
 from sample_packages import write_files
 
 from neuropod_ope import Runtime
@@ -47,11 +44,7 @@ def trained(tmp_path):
     def trained(lock, factor):
         path = tmp_path / f"{lock}-{factor}.neuropod"
         pin = "torch==" + lock.split("-")[1]
-        command = [locked_environment(lock), source / "train.py", path, str(factor), pin]
-        done = subprocess.run(
-            command, env={**os.environ, "PYTHONPATH": str(WORKERS)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        assert done.returncode == 0, done.stdout.decode()
+        run_with(locked_environment(lock), source / "train.py", path, factor, pin)
         return path
 
     return trained

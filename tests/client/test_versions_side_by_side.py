@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from environments_for_tests import WORKERS, environment, fixture_neuropod, locked_environment
+from environments_for_tests import WORKERS, environment, fixture_neuropod, locked_environment, run_with
 from sample_packages import python_neuropod
 
 import neuropod_ope
@@ -145,9 +145,7 @@ create_torchscript_neuropod(
 def packaged_under(python, path, version_range):
     script = path.with_suffix(".py")  # TorchScript reads the source of what it compiles
     script.write_text(SCRIPT)
-    command = [python, script, path, version_range]
-    run = subprocess.run(command, env={"PYTHONPATH": str(WORKERS)}, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
+    run_with(python, script, path, version_range)
     return path
 
 

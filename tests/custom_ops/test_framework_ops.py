@@ -1,15 +1,13 @@
 """Custom ops of torch and TensorFlow, of the oldest and the newest version: compiled, packaged, loaded, run."""
 
-import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from custom_ops.compiling import Compiler
-from environments_for_tests import WORKERS, locked_environment
+from environments_for_tests import locked_environment, run_with
 
 from neuropod_ope import LoadError, Runtime, WorkerDied
 
@@ -36,10 +34,7 @@ class Built:
         ops = [self.op, compiler.second_op(self.op)]
         root.mkdir()
         exporter = Path(__file__).with_name({"torch": "export_torch.py", "tf": "export_tensorflow.py"}[kind])
-        environ = {**os.environ, "PYTHONPATH": str(WORKERS)}
-        command = [self.python, str(exporter), str(root), *map(str, ops)]
-        done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        assert done.returncode == 0, done.stdout.decode()
+        run_with(self.python, exporter, root, *ops)
         self.twice, self.crash = root / "twice", root / "crash"
 
 

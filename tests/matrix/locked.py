@@ -1,10 +1,8 @@
 """The rows of the matrix: every file of tests/locks, and the model that is packaged for it."""
 
-import os
-import subprocess
 from pathlib import Path
 
-from environments_for_tests import LOCKS, ROOT, WORKERS, locked_environment
+from environments_for_tests import LOCKS, locked_environment, python_of, run_with
 from packaging.requirements import Requirement
 from sample_packages import python_neuropod
 
@@ -21,12 +19,6 @@ SUITES = {"torch": "tests/backends/torchscript_suite.py", "tf": "tests/backends/
 
 def framework(name):
     return name.partition("-")[0]
-
-
-def python_of(name):
-    """The minor version of a lock's Python: 3.6 of tf-1.12.0-py36."""
-    digits = name.rpartition("-py")[2]
-    return f"{digits[0]}.{digits[1:]}"
 
 
 def version_of(name, *distributions):
@@ -46,14 +38,7 @@ def packaged(name, folder):
 
 def packaged_by(python, script, folder):
     path = str(folder / "packaged.neuropod")
-    run = subprocess.run(
-        [python, MODELS / script, path],
-        env={**os.environ, "PYTHONPATH": str(WORKERS)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
+    run_with(python, MODELS / script, path)
     return path
 
 

@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 import pytest
-from environments_for_tests import interpreter, locked_environment, run_tests_in
-from matrix.locked import NAMES, SUITES, framework, loaded, python_of, version_of
+from environments_for_tests import interpreter, locked_environment, python_of, run_tests_in
+from matrix.locked import NAMES, SUITES, framework, loaded, version_of
 
 from neuropod_ope import Runtime
 
