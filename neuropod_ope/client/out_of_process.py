@@ -249,7 +249,10 @@ class OutOfProcessExecutor:
             or attempts.begun > self.retries
             or attempts.not_begun >= _MOST_ATTEMPTS
         ):
-            error = self.failed(connection, call, "it ran a call", request.left_out(self._package.inputs))
+            doing = (
+                "it ran a call" if begun else f"a call waited for it, and {attempts.not_begun - 1} had died before it"
+            )
+            error = self.failed(connection, call, doing, request.left_out(self._package.inputs))
             if begun and isinstance(error, WorkerDied):
                 self._encapsulate(error, request)
             raise error
