@@ -194,7 +194,11 @@ class SupervisedModel:
     def abandon(self) -> None:
         """The same without waiting and without a lock."""
         self._worker.abandon()
-        self._loop.post(self._forget)
+        self._loop.post(self._abandoned)
+
+    def _abandoned(self) -> None:
+        self._forget()
+        self._advance("close")
 
     def _forget(self) -> None:
         """A shared worker goes on, without us."""

@@ -1,5 +1,6 @@
 """Models come back by themselves: at once, later, from a spare worker, or not at all and then they say why."""
 
+import gc
 import logging
 import os
 import queue
@@ -319,6 +320,14 @@ def test_every_transition_is_a_record_in_the_log_with_its_event(load, told, capl
         assert event.state == state
     assert [event.at for event in events] == sorted(event.at for event in events)
     assert "SIGKILL" in caplog.text
+
+
+def test_a_handle_that_nobody_holds_any_more_tells_of_its_close(load, told, caplog):
+    caplog.set_level(logging.INFO, "neuropod_ope.supervisor")
+    load()
+    gc.collect()
+    assert told.wait_for("close").state == "closed"
+    assert "model 'sample': close, now closed" in caplog.text
 
 
 def test_every_event_of_the_table_has_a_level():
