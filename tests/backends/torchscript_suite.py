@@ -3,7 +3,7 @@
 import gc
 import os
 import warnings
-from typing import Dict, List, NamedTuple, Optional, Tuple  # noqa: F401 - type comments, read by torch 1.1
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -22,64 +22,56 @@ UNION = "def forward(self, d: {0}) -> {0}:\n    return d\n".format("Dict[str, Un
 FLOATS = [{"name": name, "dtype": "float32", "shape": None} for name in ("x", "y")]
 
 
-class Adding(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x, y):
-        return {"out": x + y}
-
-
-class DictAdding(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, tensors):
-        # type: (Dict[str, Tensor]) -> Dict[str, Tensor]
-        return {"out": tensors["x"] + tensors["y"]}
-
-
-class DictOfStrings(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, strings):
-        # type: (Dict[str, List[str]]) -> Dict[str, List[str]]
-        return {"out": strings["x"]}
-
-
-class Strings(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x):
-        # type: (List[str]) -> List[str]
-        return x
-
-
-class Twin(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x):
-        # type: (Tensor) -> Tuple[Dict[str, Tensor], Dict[str, Tensor]]
-        return {"a": x}, {"b": x + 1}
-
-
-class Doubled(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x):
-        # type: (Tensor) -> Tuple[Dict[str, Tensor], Dict[str, Tensor]]
-        return {"a": x}, {"a": x + 1}
-
-
-class Plain(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x):
-        return x
-
-
-class Pair(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x):
-        return x, x
-
-
-class Integers(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x):
-        # type: (Tensor) -> List[int]
-        return [1, 2]
+# Models by name, in TorchScript itself: every torch reads it, whatever Python it runs on.
+SOURCES = {
+    "Adding": 'def forward(self, x, y):\n    return {"out": x + y}\n',
+    "DictAdding": (
+        "def forward(self, tensors: Dict[str, Tensor]) -> Dict[str, Tensor]:\n"
+        '    return {"out": tensors["x"] + tensors["y"]}\n'
+    ),
+    "DictOfStrings": (
+        "def forward(self, strings: Dict[str, List[str]]) -> Dict[str, List[str]]:\n"
+        '    return {"out": strings["x"]}\n'
+    ),
+    "Strings": "def forward(self, x: List[str]) -> List[str]:\n    return x\n",
+    "Twin": (
+        "def forward(self, x: Tensor) -> Tuple[Dict[str, Tensor], Dict[str, Tensor]]:\n"
+        '    return {"a": x}, {"b": x + 1}\n'
+    ),
+    "Doubled": (
+        "def forward(self, x: Tensor) -> Tuple[Dict[str, Tensor], Dict[str, Tensor]]:\n"
+        '    return {"a": x}, {"a": x + 1}\n'
+    ),
+    "Plain": "def forward(self, x):\n    return x\n",
+    "Pair": "def forward(self, x):\n    return x, x\n",
+    "Integers": "def forward(self, x: Tensor) -> List[int]:\n    return [1, 2]\n",
+    "InPlace": "def forward(self, x):\n    return x.add_(1)\n",
+    "OptionallyWithoutDefault": (
+        "def forward(self, x: Tensor, y: Optional[Tensor]) -> Tensor:\n"
+        "    return x if y is None else x + torch.jit._unwrap_optional(y)\n"
+    ),
+    "Optionally": (
+        "def forward(self, x: Tensor, y: Optional[Tensor] = None) -> Tensor:\n"
+        "    return x if y is None else x + torch.jit._unwrap_optional(y)\n"
+    ),
+    "Counting": (
+        "def forward(self, tensors: Dict[str, Tensor]) -> Dict[str, Tensor]:\n"
+        '    return {"out": torch.full([1], float(len(tensors)))}\n'
+    ),
+    "Mixed": (
+        "def forward(self, x: Tensor, s: List[str]) "
+        "-> Tuple[Dict[str, Tensor], Dict[str, List[str]], Dict[str, Tensor]]:\n"
+        '    return {"a": x, "b": x + 1}, {"s": s}, {"c": x + 2}\n'
+    ),
+    "Tensors": "def forward(self, x: Tensor) -> List[Tensor]:\n    return [x]\n",
+    "NoTensors": "def forward(self, x: Tensor) -> List[Tensor]:\n    return torch.jit.annotate(List[Tensor], [])\n",
+    "Strided": (
+        "def forward(self, x):\n"
+        '    return {"turned": x.t(), "sliced": x[:, 1:2], "expanded": x[:1].expand(4, 3), "one": x[1, 1]}\n'
+    ),
+    "Sparse": "def forward(self, x):\n    return x.to_sparse()\n",
+    "Failing": "def forward(self, x):\n    return torch.mm(x, x)\n",
+}
 
 
 class Weighted(torch.jit.ScriptModule):
@@ -102,76 +94,10 @@ class Gradients(torch.jit.ScriptModule):
         return torch.ones(1) * float((self.weight * x).requires_grad)
 
 
-class InPlace(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x):
-        return x.add_(1)
-
-
-class OptionallyWithoutDefault(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x, y):
-        # type: (Tensor, Optional[Tensor]) -> Tensor
-        return x if y is None else x + torch.jit._unwrap_optional(y)
-
-
-class Optionally(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x, y=None):
-        # type: (Tensor, Optional[Tensor]) -> Tensor
-        return x if y is None else x + torch.jit._unwrap_optional(y)
-
-
-class Counting(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, tensors):
-        # type: (Dict[str, Tensor]) -> Dict[str, Tensor]
-        return {"out": torch.full([1], float(len(tensors)))}
-
-
-class Mixed(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x, s):
-        # type: (Tensor, List[str]) -> Tuple[Dict[str, Tensor], Dict[str, List[str]], Dict[str, Tensor]]
-        return {"a": x, "b": x + 1}, {"s": s}, {"c": x + 2}
-
-
-class Tensors(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x):
-        # type: (Tensor) -> List[Tensor]
-        return [x]
-
-
-class NoTensors(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x):
-        # type: (Tensor) -> List[Tensor]
-        return torch.jit.annotate(List[Tensor], [])
-
-
-class Strided(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x):
-        return {"turned": x.t(), "sliced": x[:, 1:2], "expanded": x[:1].expand(4, 3), "one": x[1, 1]}
-
-
-class Sparse(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x):
-        return x.to_sparse()
-
-
 class WithoutForward(torch.jit.ScriptModule):
     @torch.jit.script_method
     def other(self, x):
         return x
-
-
-class Failing(torch.jit.ScriptModule):
-    @torch.jit.script_method
-    def forward(self, x):
-        return torch.mm(x, x)
 
 
 def specs(dtype, *names):
@@ -179,7 +105,7 @@ def specs(dtype, *names):
 
 
 def defined(source, weights=1):
-    """A module of TorchScript text, for what the Python of old versions of torch cannot say."""
+    """A module of TorchScript text."""
 
     class Defined(torch.jit.ScriptModule):  # one of its own: torch keeps a type for each class
         def __init__(self):
@@ -191,15 +117,19 @@ def defined(source, weights=1):
     return module
 
 
+def named(name):
+    return defined(SOURCES[name])
+
+
 def load(tmp_path, module, inputs, outputs, options=LoadOptions(), **parameters):  # noqa: B008 - immutable
     path = str(tmp_path / "packaged")
     create_torchscript_neuropod(path, "m", inputs, outputs, module=module, package_as_zip=False, **parameters)
     return load_model(read_package(path), options)
 
 
-@pytest.mark.parametrize("module", [Adding, DictAdding])
+@pytest.mark.parametrize("module", ["Adding", "DictAdding"])
 def test_inputs_go_by_keyword_or_as_one_dict(tmp_path, module):
-    model = load(tmp_path, module(), FLOATS, specs("float32", "out"))
+    model = load(tmp_path, named(module), FLOATS, specs("float32", "out"))
     x, y = np.float32([[1, 2]]), np.float32([[10], [20]])
     np.testing.assert_array_equal(model.infer({"x": x, "y": y})["out"], x + y)
     assert model.platform_version == torch.__version__
@@ -207,22 +137,29 @@ def test_inputs_go_by_keyword_or_as_one_dict(tmp_path, module):
 
 def test_the_finished_package_is_tested_in_a_process_of_its_own(tmp_path):
     sample = {name: np.float32([1]) for name in "xy"}
-    load(tmp_path, Adding(), FLOATS, specs("float32", "out"), test_input_data=sample, test_expected_out={"out": [2]})
+    load(
+        tmp_path,
+        named("Adding"),
+        FLOATS,
+        specs("float32", "out"),
+        test_input_data=sample,
+        test_expected_out={"out": [2]},
+    )
     with pytest.raises(ValueError, match="not the expected ones"):
         create_torchscript_neuropod(
             str(tmp_path / "p"),
             "m",
             FLOATS,
             specs("float32", "out"),
-            module=Adding(),
+            module=named("Adding"),
             test_input_data=sample,
             test_expected_out={"out": np.float32([3])},
         )
 
 
-@pytest.mark.parametrize(("module", "output"), [(Strings, "any name"), (DictOfStrings, "out")])
+@pytest.mark.parametrize(("module", "output"), [("Strings", "any name"), ("DictOfStrings", "out")])
 def test_strings_come_back_as_they_went(tmp_path, module, output):
-    model = load(tmp_path, module(), specs("string", "x"), specs("string", output))
+    model = load(tmp_path, named(module), specs("string", "x"), specs("string", output))
     for strings in (np.array(["a", "", "é 😀"]), np.array([], dtype=np.str_), np.array(["big"], dtype=">U5")):
         result = model.infer({"x": strings})[output]
         assert result.dtype.kind == "U"
@@ -232,12 +169,12 @@ def test_strings_come_back_as_they_went(tmp_path, module, output):
 
 
 def test_tuples_of_dicts_are_merged(tmp_path):
-    result = load(tmp_path, Twin(), FLOATS[:1], specs("float32", "a", "b")).infer({"x": np.float32([1])})
+    result = load(tmp_path, named("Twin"), FLOATS[:1], specs("float32", "a", "b")).infer({"x": np.float32([1])})
     assert (result["a"], result["b"]) == ([1], [2])
 
 
 def test_an_output_that_comes_twice_is_an_error(tmp_path):
-    model = load(tmp_path, Doubled(), FLOATS[:1], specs("float32", "a"))
+    model = load(tmp_path, named("Doubled"), FLOATS[:1], specs("float32", "a"))
     with pytest.raises(SpecError, match="output 'a' twice"):
         model.infer({"x": np.float32([1])})
 
@@ -312,7 +249,7 @@ def test_a_worker_has_as_many_threads_as_it_was_started_with_and_an_application_
     try:
         torch.set_num_threads(3)
         monkeypatch.setenv("OMP_NUM_THREADS", "1,2")
-        module, outputs = Adding(), specs("float32", "out")
+        module, outputs = named("Adding"), specs("float32", "out")
         load(tmp_path, module, FLOATS, outputs)
         assert torch.get_num_threads() == 3
         load_model(read_package(str(tmp_path / "packaged")), LoadOptions(own_process=True))
@@ -323,21 +260,21 @@ def test_a_worker_has_as_many_threads_as_it_was_started_with_and_an_application_
 
 def test_an_input_may_be_left_out_where_the_model_has_a_default_or_takes_a_dict(tmp_path):
     (tmp_path / "dict").mkdir()
-    model = load(tmp_path, Optionally(), FLOATS, specs("float32", "z"))
+    model = load(tmp_path, named("Optionally"), FLOATS, specs("float32", "z"))
     x = np.float32([1])
     assert (model.infer({"x": x})["z"], model.infer({"x": x, "y": x})["z"]) == ([1], [2])
     with pytest.raises(RuntimeError, match="missing value for argument 'x'"):
         model.infer({"y": x})
     (tmp_path / "no default").mkdir()
-    model = load(tmp_path / "no default", OptionallyWithoutDefault(), FLOATS, specs("float32", "z"))
+    model = load(tmp_path / "no default", named("OptionallyWithoutDefault"), FLOATS, specs("float32", "z"))
     assert (model.infer({"x": x})["z"], model.infer({"x": x, "y": x})["z"]) == ([1], [2])
-    model = load(tmp_path / "dict", Counting(), FLOATS, specs("float32", "out"))
+    model = load(tmp_path / "dict", named("Counting"), FLOATS, specs("float32", "out"))
     assert [model.infer(inputs)["out"].tolist() for inputs in ({}, {"y": x}, {"x": x, "y": x})] == [[0], [1], [2]]
 
 
 def test_tuples_may_mix_dicts_of_tensors_and_of_strings_and_what_is_not_requested_is_dropped(tmp_path):
     outputs = [*specs("float32", "a", "b", "c"), *specs("string", "s")]
-    model = load(tmp_path, Mixed(), FLOATS[:1] + specs("string", "s"), outputs)
+    model = load(tmp_path, named("Mixed"), FLOATS[:1] + specs("string", "s"), outputs)
     inputs = {"x": np.float32([1]), "s": np.array(["ü"])}
     assert {name: array.tolist() for name, array in model.infer(inputs).items()} == {
         "a": [1],
@@ -379,17 +316,25 @@ def test_a_module_with_parts_and_control_flow_is_scripted_and_runs(tmp_path):
 
 
 def test_a_bare_output_takes_the_only_name(tmp_path):
-    model = load(tmp_path, Plain(), FLOATS[:1], specs("float32", "z"))
+    model = load(tmp_path, named("Plain"), FLOATS[:1], specs("float32", "z"))
     assert model.infer({"x": np.float32([7])})["z"] == [7]
 
 
 def test_outputs_that_cannot_be_named_or_held_are_errors(tmp_path):
     for number, (module, outputs, message) in enumerate(
         [
-            (Plain(), specs("float32", "a", "b"), "returned a Tensor; for 2 outputs it must be a dict"),
-            (Pair(), specs("float32", "a"), "returned a tuple"),
-            (Integers(), specs("int64", "a"), "output 'a' must be a tensor or a list of strings, but is a list"),
-            (Tensors(), specs("float32", "a"), "output 'a' must be a tensor or a list of strings, but is a list"),
+            (named("Plain"), specs("float32", "a", "b"), "returned a Tensor; for 2 outputs it must be a dict"),
+            (named("Pair"), specs("float32", "a"), "returned a tuple"),
+            (
+                named("Integers"),
+                specs("int64", "a"),
+                "output 'a' must be a tensor or a list of strings, but is a list",
+            ),
+            (
+                named("Tensors"),
+                specs("float32", "a"),
+                "output 'a' must be a tensor or a list of strings, but is a list",
+            ),
         ]
     ):
         (tmp_path / str(number)).mkdir()
@@ -399,7 +344,7 @@ def test_outputs_that_cannot_be_named_or_held_are_errors(tmp_path):
 
 
 def test_an_empty_list_is_one_of_strings_only_where_the_spec_says_so(tmp_path):
-    for dtype, module in (("string", Strings()), ("float32", NoTensors())):
+    for dtype, module in (("string", named("Strings")), ("float32", named("NoTensors"))):
         (tmp_path / dtype).mkdir()
         model = load(tmp_path / dtype, module, specs(dtype, "x"), specs(dtype, "a"))
         x = np.array([], np.str_ if dtype == "string" else dtype)
@@ -413,7 +358,7 @@ def test_an_empty_list_is_one_of_strings_only_where_the_spec_says_so(tmp_path):
 
 @pytest.mark.skipif(VERSION < (1, 3), reason="sparse tensors do not leave a TorchScript model of this torch")
 def test_a_sparse_output_is_an_error_that_says_what_to_do(tmp_path):
-    model = load(tmp_path, Sparse(), FLOATS[:1], specs("float32", "z"))
+    model = load(tmp_path, named("Sparse"), FLOATS[:1], specs("float32", "z"))
     with pytest.raises(SpecError, match="output 'z' is sparse; the model must return it dense"):
         model.infer({"x": np.eye(2, dtype="f4")})
 
@@ -433,7 +378,7 @@ def test_a_model_runs_without_gradients_whatever_the_callers_mode(tmp_path):
 
 
 def test_outputs_that_are_views_come_out_contiguous(tmp_path):
-    model = load(tmp_path, Strided(), FLOATS[:1], specs("float32", "turned", "sliced", "expanded", "one"))
+    model = load(tmp_path, named("Strided"), FLOATS[:1], specs("float32", "turned", "sliced", "expanded", "one"))
     x = np.arange(6, dtype="f4").reshape(2, 3)
     expected = {"turned": x.T, "sliced": x[:, 1:2], "expanded": np.tile(x[:1], (4, 1)), "one": x[1, 1]}
     for name, array in model.infer({"x": x}).items():
@@ -459,7 +404,7 @@ DTYPES += ["uint16", "uint32", "uint64"] if VERSION >= (2, 3) else []
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_all_dtypes_and_memory_layouts_arrive_with_the_right_values(tmp_path, dtype):
-    model = load(tmp_path, Plain(), specs(dtype, "x"), specs(dtype, "z"))
+    model = load(tmp_path, named("Plain"), specs(dtype, "x"), specs(dtype, "z"))
     base = np.array([[0, 1, 2], [1, 0, 1]]).astype(dtype)
     read_only = base.copy()
     read_only.flags.writeable = False
@@ -481,13 +426,13 @@ def test_all_dtypes_and_memory_layouts_arrive_with_the_right_values(tmp_path, dt
 
 @pytest.mark.skipif(VERSION >= (2, 3), reason="this torch has all dtypes")
 def test_a_dtype_that_this_torch_lacks_is_an_error_that_names_it(tmp_path):
-    model = load(tmp_path, Plain(), specs("uint16", "x"), specs("uint16", "z"))
+    model = load(tmp_path, named("Plain"), specs("uint16", "x"), specs("uint16", "z"))
     with pytest.raises(SpecError, match=r"input 'x': torch .* has no tensors of uint16"):
         model.infer({"x": np.zeros(2, "u2")})
 
 
 def test_a_model_that_works_in_place_does_not_write_into_read_only_arrays(tmp_path):
-    model = load(tmp_path, InPlace(), FLOATS[:1], specs("float32", "z"))
+    model = load(tmp_path, named("InPlace"), FLOATS[:1], specs("float32", "z"))
     array = np.float32([1])
     array.flags.writeable = False
     assert model.infer({"x": array})["z"] == [2]
@@ -506,14 +451,14 @@ def test_a_module_that_was_not_scripted_is_a_value_error_and_leaves_nothing(tmp_
 
 
 def test_the_models_own_error_propagates_raw(tmp_path):
-    model = load(tmp_path, Failing(), FLOATS[:1], specs("float32", "z"))
+    model = load(tmp_path, named("Failing"), FLOATS[:1], specs("float32", "z"))
     with pytest.raises(RuntimeError):
         model.infer({"x": np.zeros((2, 3), "f4")})
 
 
 def test_a_saved_module_is_packaged_from_its_file_and_saved_weights_are_refused(tmp_path):
     saved, weights = str(tmp_path / "saved.pt"), str(tmp_path / "weights.pt")
-    torch.jit.save(Plain(), saved)
+    torch.jit.save(named("Plain"), saved)
     torch.save(Weighted().state_dict(), weights)
     path = str(tmp_path / "p")
     arguments = path, "m", FLOATS[:1], specs("float32", "z")
@@ -533,7 +478,7 @@ def test_what_torch_cannot_load_is_a_load_error_that_names_versions(tmp_path):
         "m",
         FLOATS,
         FLOATS,
-        module=Plain(),
+        module=named("Plain"),
         custom_ops=[str(tmp_path / "bad.so")],
         package_as_zip=False,
     )
@@ -569,7 +514,9 @@ def test_without_a_gpu_every_visible_gpu_means_the_cpu(tmp_path):
         pytest.skip("this machine has a GPU")
     for gpu in (None, 0, 3):
         (tmp_path / str(gpu)).mkdir()
-        model = load(tmp_path / str(gpu), Plain(), FLOATS[:1], specs("float32", "z"), LoadOptions(visible_gpu=gpu))
+        model = load(
+            tmp_path / str(gpu), named("Plain"), FLOATS[:1], specs("float32", "z"), LoadOptions(visible_gpu=gpu)
+        )
         assert model.infer({"x": np.float32([1])})["z"] == [1]
 
 
@@ -602,7 +549,7 @@ def test_model_and_inputs_go_to_the_visible_gpu_but_for_inputs_marked_cpu(tmp_pa
 @needs_gpu
 def test_a_gpu_that_is_not_there_is_a_load_error(tmp_path):
     with pytest.raises(LoadError, match="there is no GPU 99; torch sees"):
-        load(tmp_path, Plain(), FLOATS[:1], specs("float32", "z"), LoadOptions(visible_gpu=99))
+        load(tmp_path, named("Plain"), FLOATS[:1], specs("float32", "z"), LoadOptions(visible_gpu=99))
 
 
 @needs_gpu
