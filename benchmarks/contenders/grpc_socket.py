@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from benchmarks.cases import Case
 from benchmarks.contenders import Exchange
 from benchmarks.contenders.messages import Adder, Sender
+from benchmarks.spawned import spawned
 
 _UNLIMITED = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 
@@ -23,20 +23,14 @@ def open_unix(case: Case) -> Iterator[Exchange]:
     sender = Sender(case)
     with tempfile.TemporaryDirectory() as folder:
         address = f"unix:{folder}/socket"
-        spawn = get_context("spawn")
-        ours, theirs = spawn.Pipe()
-        process = spawn.Process(target=_serve, args=(case, address, theirs), daemon=True)
-        process.start()
-        theirs.close()
-        ours.recv_bytes()  # it listens
-        with ours, grpc.insecure_channel(address, _UNLIMITED) as channel:
+        with spawned(_serve, case, address) as connection, grpc.insecure_channel(address, _UNLIMITED) as channel:
+            connection.recv_bytes()  # it listens
             method = channel.unary_unary("/benchmark/add")
 
             def call() -> list[np.ndarray]:
                 return sender.answers(method(bytes(sender.message())))
 
             yield Exchange(sender.inputs, call)
-        process.join()
 
 
 def _serve(case: Case, address: str, client: Connection) -> None:

@@ -1,8 +1,7 @@
 """``multiprocessing.Pipe`` carrying the bytes of the arrays: the least that a pipe costs."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing import get_context
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -10,19 +9,12 @@ import numpy as np
 from benchmarks.cases import Case
 from benchmarks.contenders import Exchange
 from benchmarks.contenders.messages import Adder, Sender
+from benchmarks.spawned import messages_of, spawned
 
 
-@contextmanager
-def connected(case: Case) -> Iterator[Connection]:
+def connected(case: Case) -> AbstractContextManager[Connection]:
     """Our end of the pipe of a worker that answers every message of a `Sender`."""
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(case, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    with ours:
-        yield ours
-    process.join()
+    return spawned(_serve, case)
 
 
 @contextmanager
@@ -39,9 +31,5 @@ def open_pipe(case: Case) -> Iterator[Exchange]:
 
 def _serve(case: Case, connection: Connection) -> None:
     adder = Adder(case)
-    while True:
-        try:
-            message = connection.recv_bytes()
-        except EOFError:
-            return
+    for message in messages_of(connection):
         connection.send_bytes(adder.answer(message))

@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.cases import Case
 from benchmarks.contenders import Exchange
 from benchmarks.contenders.messages import add
+from benchmarks.spawned import messages_of, spawned
 
 _ASKED, _ANSWERED, _FLAGS_SIZE = 0, 8, 16  # positions in the flags, a cache line apart from each other
 _END = 2**64 - 1
@@ -59,32 +60,21 @@ def _place(arrays: list[np.ndarray], places: list[np.ndarray]) -> None:
 
 @contextmanager
 def open_with_pipe(case: Case) -> Iterator[Exchange]:
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    with _view(case) as (view, name):
-        process = context.Process(target=_serve_pipe, args=(name, case, theirs), daemon=True)
-        process.start()
-        theirs.close()
+    with _view(case) as (view, name), spawned(_serve_pipe, name, case) as connection:
         inputs = case.arrays()
 
         def call() -> list[np.ndarray]:
             _place(inputs, view.given)
-            ours.send_bytes(b"x")
-            ours.recv_bytes()
+            connection.send_bytes(b"x")
+            connection.recv_bytes()
             return view.answers
 
-        with ours:
-            yield Exchange(inputs, call)
-        process.join()
+        yield Exchange(inputs, call)
 
 
 def _serve_pipe(name: str, case: Case, connection: Connection) -> None:
     with _view(case, name) as (view, _):
-        while True:
-            try:
-                connection.recv_bytes()
-            except EOFError:
-                return
+        for _ in messages_of(connection):
             add(view.given, view.answers)
             connection.send_bytes(b"y")
 

@@ -9,13 +9,13 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 import numpy as np
 
 from benchmarks.packages import packaged
 from benchmarks.processor_time import measured
+from benchmarks.spawned import messages_of, spawned
 from benchmarks.units import US_PER_S
 from neuropod_ope import Runtime
 
@@ -68,25 +68,16 @@ def _neuropod(wait: str) -> Iterator[Callable[[float], float]]:
 
 @contextmanager
 def _pipe() -> Iterator[Callable[[float], float]]:
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,), daemon=True)
-    process.start()
-    theirs.close()
+    with spawned(_serve) as connection:
 
-    def call(seconds: float) -> float:
-        ours.send_bytes(_NUMBER.pack(seconds))
-        return float(_NUMBER.unpack(ours.recv_bytes())[0])
+        def call(seconds: float) -> float:
+            connection.send_bytes(_NUMBER.pack(seconds))
+            return float(_NUMBER.unpack(connection.recv_bytes())[0])
 
-    with ours:
         yield call
-    process.join()
 
 
 def _serve(connection: Connection) -> None:
-    while True:
-        try:
-            (seconds,) = _NUMBER.unpack(connection.recv_bytes())
-        except EOFError:
-            return
+    for message in messages_of(connection):
+        (seconds,) = _NUMBER.unpack(message)
         connection.send_bytes(_NUMBER.pack(compute(seconds)))
