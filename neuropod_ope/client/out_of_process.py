@@ -33,7 +33,9 @@ from neuropod_worker.package import Package
 from neuropod_worker.wire import messages as m
 
 _DEAF_S = 0.2  # a worker that waits for requests and does not take one for so long never will
-_MOST_ATTEMPTS = 3  # to hand a request to workers that die before they begin it
+# To hand a request to workers that die before they begin it: several that were killed at once may not have been found
+# dead yet.
+_MOST_ATTEMPTS = 8
 
 
 class _Submitted:

@@ -245,20 +245,6 @@ def test_calls_that_a_dying_worker_had_not_begun_are_answered_by_the_next(model,
     assert answers.count("InferTimeout") == 1
 
 
-def test_a_call_that_three_workers_in_a_row_did_not_come_to_fails_and_says_so(model, gate):
-    slow = called_in_a_thread(model, gate)
-    killing = [model.submit({"x": [1.0], "flag": "kill"}) for _ in range(3)]
-    innocent = model.submit({"x": [1.0]})
-    gate.open()
-    assert slow.result()["y"] == [2]
-    for future in killing:
-        with pytest.raises(WorkerDied, match="while it ran a call"):
-            future.result()
-    with pytest.raises(WorkerDied, match="while a call waited for it, and 2 had died before it"):
-        innocent.result()
-    assert works(model)
-
-
 def outcome(model, flag, timeout):
     try:
         model.infer({"x": [1.0], "flag": flag}, timeout=timeout)

@@ -257,6 +257,19 @@ def test_a_call_that_kills_one_worker_after_the_other_is_survived_by_spares(load
     told.wait_for("spare ready")
 
 
+def test_when_a_worker_and_its_spares_die_at_once_a_fresh_one_answers_and_spares_come_back(load, told):
+    model = load(restart=RestartPolicy(standby=2, backoff=0.0, ceiling=None))
+    for _ in range(3):
+        while len(model.workers) < 3:
+            told.wait_for("spare ready")
+        for worker in model.workers:
+            kill(worker.pid)
+        assert call(model, timeout=60)["y"] == [2]
+    while len(model.workers) < 3:
+        told.wait_for("spare ready")
+    assert model.health().ready
+
+
 def test_a_spare_that_dies_is_replaced_and_the_one_that_serves_never_notices(load, told):
     model = load(restart=RestartPolicy(standby=1))
     spare = told.wait_for("spare ready").pid

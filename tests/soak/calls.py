@@ -99,7 +99,7 @@ class Caller:
             way(model)
             return
         except WorkerDied as error:
-            # That may be three faults in a row, of others.
+            # That may be faults in a row, of others.
             if self._figures.kills == kills and "a call waited for it" not in str(error):
                 self._figures.failed(f"a call died of a death that nobody caused: {error}")
             self._figures.count("collateral")
