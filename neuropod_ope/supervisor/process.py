@@ -131,7 +131,7 @@ class WorkerProcess:
                 self._descriptors.append(self._pidfd)
                 undo.callback(os.close, self._pidfd)
             self._outputs = (OutputPipe(stdout, logger.info), OutputPipe(stderr, self._stderr_line(logger)))
-            # Before it is watched: one that ends at once may be reaped, and taken out again, by the next line.
+            # Before it is watched: one that ends at once may be reaped, and taken out again, before `call` returns.
             loop.processes.add(self)
             undo.callback(self._unlist)
             loop.call(self._watch)
