@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from neuropod_ope.client.accepted import AcceptedCalls
-from neuropod_ope.client.deadlines import Deadlines
+from neuropod_ope.client.deadlines import Deadlines, deadline_in
 from neuropod_ope.client.executor import Executor, Pending, Request, WorkerInfo
 from neuropod_ope.client.future import InferFuture, Task
 from neuropod_ope.client.health import Health
@@ -28,7 +28,6 @@ from neuropod_worker.problem.checks import check_inputs, select_outputs
 from neuropod_worker.problem.specs import TensorSpec
 
 _STUCK_S = 60.0
-_LONGEST_S = 10**8  # three years: longer timeouts overflow what the system's waits take
 
 
 class Neuropod:
@@ -316,7 +315,7 @@ class Neuropod:
         Raises InferTimeout: calls are under way still, and none is taken. HandleClosed.
         """
         self._check_open()
-        deadline = None if timeout is None else time.monotonic() + min(timeout, _LONGEST_S)
+        deadline = None if timeout is None else deadline_in(timeout)
         self._draining = True
         if self._state == "ready":
             self._state = "draining"
@@ -351,9 +350,7 @@ class Neuropod:
                 f"model {self.name!r} runs in this process, where a call cannot be stopped: "
                 "load it with out_of_process=True to use a timeout"
             )
-        if isinstance(timeout, str) or not timeout >= 0:
-            raise ValueError(f"a timeout is a number of seconds, 0 or more, not {timeout!r}")
-        return time.monotonic() + min(timeout, _LONGEST_S)
+        return deadline_in(timeout)
 
     def _check_accepting(self) -> None:
         self._check_open()

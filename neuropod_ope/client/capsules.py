@@ -20,6 +20,7 @@ from neuropod_worker.backends import LoadOptions
 Redact = Callable[[str, np.ndarray], "np.ndarray | None"]
 
 _MOST = 16  # of one model: a crash loop must not fill the disk
+_LONGEST_NAME = 100  # of a file 255 bytes at most
 _log = logging.getLogger("neuropod_ope.supervisor")
 
 
@@ -56,12 +57,13 @@ class CapsuleWriter:
             _log.warning("model %r has left %d crash capsules and leaves no more", self._model, _MOST)
             return
         now = datetime.now(timezone.utc)
-        model = re.sub(r"[^\w.-]", "_", self._model)
+        model = re.sub(r"[^\w.-]", "_", self._model, flags=re.ASCII)[:_LONGEST_NAME]
         path = os.path.join(self._folder, f"{model}-{now:%Y%m%dT%H%M%S}-{os.getpid()}-{number}.capsule")
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             self._capsule(error, request, now.isoformat()).write(path)
-        except Exception:  # the hook is the user's, and a full disk must not hide the error that the caller waits for
+        # The hook is the user's, and neither it nor a full disk must hide the error that the caller waits for.
+        except (Exception, SystemExit):
             _log.exception("no crash capsule was written for model %r", self._model)
             return
         error.capsule = path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import numbers
 import threading
 import time
 import weakref
@@ -12,8 +13,16 @@ from collections.abc import Callable
 from neuropod_ope.client.background import Background
 from neuropod_ope.client.future import Task
 
+_LONGEST_S = 10**8  # three years: longer timeouts overflow what the system's waits take
 _AGAIN_S = 0.05  # a task may be on its way from one runner to another, or to be sent again
 _FEW = 1000  # entries of tasks that are done may stay in the heap until they outnumber these, and the others
+
+
+def deadline_in(timeout: float) -> float:
+    """The moment on ``time.monotonic`` that lies ``timeout`` seconds ahead. Raises ValueError."""
+    if not isinstance(timeout, numbers.Real) or not timeout >= 0:
+        raise ValueError(f"a timeout is a number of seconds, 0 or more, not {timeout!r}")
+    return time.monotonic() + min(timeout, _LONGEST_S)
 
 
 class Deadlines:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from neuropod_ope.client.connection import Connection
+from neuropod_ope.client.deadlines import deadline_in
 from neuropod_ope.client.executor import WorkerInfo
 from neuropod_ope.client.health import Health, progress_of
 from neuropod_ope.client.supervision import Supervision
@@ -385,7 +386,7 @@ class SupervisedModel:
     # ---- in a thread of its own
 
     def _run_attempt(self) -> None:
-        deadline = None if self._load_timeout is None else time.monotonic() + self._load_timeout
+        deadline = None if self._load_timeout is None else deadline_in(self._load_timeout)
         outcome: Loaded | _NotBegun | NeuropodError
         try:
             started = time.monotonic()

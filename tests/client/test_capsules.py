@@ -1,8 +1,10 @@
 """Crash capsules: what is written about a call that killed its worker, and that it can be made again."""
 
 import logging
+import os
 import pickle
 import stat
+import sys
 import zipfile
 
 import numpy as np
@@ -128,12 +130,20 @@ def test_a_redaction_hook_decides_what_is_stored(load):
     assert capsule.inputs["a/../b"].dtype == np.int64
 
 
-@pytest.mark.parametrize("wrong", [lambda name, array: 1 / 0, lambda name, array: np.array([object()])])
+@pytest.mark.parametrize(
+    "wrong", [lambda name, array: 1 / 0, lambda name, array: sys.exit(1), lambda name, array: np.array([object()])]
+)
 def test_a_hook_that_fails_keeps_the_inputs_out_of_any_file_and_the_error_is_told(load, folder, wrong, caplog):
-    error = dies(load(redact=wrong))
-    assert error.capsule is None
+    model = load(redact=wrong)
+    assert dies(model).capsule is None
+    assert isinstance(model.submit({"x": [1.0], "order": "crash"}).exception(), WorkerDied)
     assert list(folder.iterdir()) == []
     assert "no crash capsule was written" in caplog.text
+
+
+def test_a_model_may_have_any_name(load_in_workers, folder):
+    path = load_in_workers.package(CODE.format(fixed=""), IN, OUT, model_name="é" * 300)
+    assert os.path.exists(dies(load_in_workers.load(path, capsule=folder)).capsule)
 
 
 def test_a_folder_that_cannot_be_written_to_does_not_hide_the_error(load, tmp_path, caplog):

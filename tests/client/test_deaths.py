@@ -142,10 +142,11 @@ def test_a_worker_that_does_not_start_in_time_is_a_timeout(load_out_of_process, 
 def test_a_worker_that_ends_before_its_start_returns_does_not_hold_up_the_close(load_out_of_process, tmp_path):
     runtime = load_out_of_process.runtime
     call = runtime._loop.call
+    others = psutil.Process().children()
 
     def call_and_wait_for_the_death(command):
         call(command)
-        while psutil.Process().children():  # reaped in the supervisor's thread
+        while set(psutil.Process().children()) - set(others):  # reaped in the supervisor's thread
             os.sched_yield()
 
     runtime._loop.call = call_and_wait_for_the_death

@@ -228,6 +228,7 @@ def test_a_load_that_takes_longer_than_its_timeout_is_ended_and_shows_where_it_w
     assert re.search(r"main\.py.* in load", caught.value.stacks)
     assert "replaced" not in str(caught.value).partition("\n")[0]
     assert told.wait_for("failed").state == "new"
+    assert call(load("", load_timeout=float("inf")))["y"] == [2]
 
 
 # ---- standby

@@ -307,6 +307,11 @@ def test_expected_outputs_that_hold_python_objects_are_a_value_error(tmp_path):
             None,
             "(?s)does not run on its test input.*KeyError: 'the",
         ),
+        (
+            "import os\nload = lambda data: lambda x: os._exit(0)",
+            None,
+            "does not run on its test input .exit status 0",
+        ),
     ],
 )
 def test_a_package_that_fails_its_test_is_a_value_error_and_not_kept(tmp_path, code, expected, message):

@@ -36,10 +36,12 @@ def test_equal_arrays_give_equal_bytes_that_numpy_reads_too(tmp_path):
         np.testing.assert_array_equal(loaded["file"], ARRAYS["file"])
 
 
-def test_objects_are_neither_written_nor_read(tmp_path):
+def test_objects_are_neither_written_nor_read_and_no_name_is_cut(tmp_path):
     path = str(tmp_path / "objects.npz")
     with pytest.raises(PackageError, match="tensor 'o' holds Python objects"):
         write_arrays(path, {"o": np.array([{}])})
+    with pytest.raises(PackageError, match="has no NUL"):
+        write_arrays(path, {"a\0b": np.ones(1)})
     np.savez(path, o=np.array([{}]))
     with pytest.raises(PackageError, match="cannot be read"):
         read_arrays(path)

@@ -55,8 +55,11 @@ def read_config(directory: str) -> Package:
         inputs, outputs = parse_specs(raw["input_spec"], "input"), parse_specs(raw["output_spec"], "output")
     except SpecError as error:
         raise SpecError("{}: {}".format(path, error), error.tensor) from None
+    devices = raw.get("input_tensor_device")
+    if isinstance(devices, Mapping):  # the original reads a device of an input that there is not, and so do we
+        devices = {spec.name: devices[spec.name] for spec in inputs if spec.name in devices}
     try:
-        devices = input_devices(inputs, raw.get("input_tensor_device"), "GPU")
+        devices = input_devices(inputs, devices, "GPU")
     except PackageError as error:
         raise PackageError("{}: {}".format(path, error), path) from None
     custom_ops = raw.get("custom_ops")

@@ -45,7 +45,7 @@ def run_with_this_interpreter(directory: str, inputs: Arrays) -> Arrays:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        if run.returncode != 0:
+        if run.returncode != 0 or not os.path.exists(version):  # a model may end its process with status 0
             said = run.stdout.decode("utf-8", "replace")[-_ERROR_TAIL_CHARS:]
             message = "the finished package does not run on its test input (exit status {}):\n{}"
             raise PackageError(message.format(run.returncode, said))

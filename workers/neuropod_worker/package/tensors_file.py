@@ -40,13 +40,18 @@ def as_arrays(role: str, tensors: Mapping[str, Any], specs: Sequence[TensorSpec]
 
 
 def write_arrays(path: Union[str, IO[bytes]], arrays: Arrays) -> None:
-    """Write arrays by name to a file (path or open). Raises ``PackageError`` for what numpy could only pickle."""
+    """Write arrays by name to a file (path or open).
+
+    Raises ``PackageError`` for what numpy could only pickle, and for a name with a NUL, at which zip files cut names.
+    """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):
             array = arrays[name]
             if array.dtype.hasobject:
                 message = "tensor {!r} holds Python objects, not numbers or strings"
                 raise PackageError(message.format(name), _shown(path))
+            if "\0" in name:
+                raise PackageError("a tensor's name in a file has no NUL, but {!r} has".format(name), _shown(path))
             member = zipfile.ZipInfo(name + _SUFFIX, FIXED_TIME)
             with archive.open(member, "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
