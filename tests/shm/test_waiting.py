@@ -1,9 +1,10 @@
 import os
+import threading
 
 import pytest
 from peers import Peer
 
-from neuropod_worker.shm import control
+from neuropod_worker.shm import control, waiting
 from neuropod_worker.shm.doorbell import PipeDoorbell, SemaphoreDoorbell
 from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.shm.quota import cpu_quota
@@ -140,6 +141,33 @@ def test_the_wait_learns_how_long_its_messages_take(sides):
         requests.mailbox.take()
     assert before
     assert not patience.seconds()
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+def test_tries_keep_the_gil_from_other_threads_for_a_moment_only(make_segment, monkeypatch, threads):
+    now = [0.0]
+
+    def yield_to_nobody():
+        now[0] += 2e-6
+
+    monkeypatch.setattr(waiting, "_clock", lambda: now[0])
+    monkeypatch.setattr(waiting, "_sched_yield", yield_to_nobody)
+    monkeypatch.setattr(waiting, "cpu_quota", lambda: None)
+    memory = Mapping(make_segment(control.CONTROL_SIZE), control.CONTROL_SIZE)
+    control.write_header(memory)
+
+    def tries_in_vain():
+        wait = PolledWait(control.request_mailbox(memory, True), None, "adaptive")
+        for _ in range(20):
+            wait._patience.lasted(900e-6)
+        idle = threading.Event()
+        for _ in range(threads):
+            threading.Thread(target=idle.wait).start()
+        assert not wait.catch()
+        idle.set()
+        assert (now[0] < 110e-6) if threads else (now[0] > 1.3e-3)
+
+    Peer(tries_in_vain).finish()  # in a child, which has none of the threads of this process
 
 
 def quota_in(tmp_path, membership, **files):

@@ -5,9 +5,10 @@ at once, and costs a core meanwhile; and where the peer or other processes want 
 sooner (27 us a round trip on one core against 150-300). So how long to try is learned from the waits so far.
 
 A try is a look at the slot's number (40 ns) that keeps the GIL: letting it go invites every busy Python thread in and
-costs milliseconds.
+costs milliseconds. So where the application has threads, long waits sleep, lest they stand still meanwhile.
 """
 
+import threading
 import time
 from typing import Any, Optional, Union
 
@@ -21,6 +22,7 @@ _LOST_S = 50e-6  # in contested yields of one wait; an interrupt now and then ta
 _LONGEST_S = 1e-3  # polled for at most, as expected: a thousand calls a second
 _LONGEST_BY_QUOTA_S = 50e-6  # where tries are paid for: what sleeping and being woken costs of processor time
 _FEWEST_CPUS = 1.5  # a quota below this is scarce
+_GIL_KEPT_S = 100e-6  # at most, where other threads of the application could want it
 _SLACK_S = 50e-6
 _WEIGHT = 0.25  # of the latest wait in what is expected
 _MOST_FAILURES = 6  # then 63 of 64 waits sleep at once
@@ -86,9 +88,8 @@ class PolledWait:
         scarce = quota is not None and quota < _FEWEST_CPUS
         self._patience = None if kind == "block" else Patience(_LONGEST_BY_QUOTA_S if scarce else _LONGEST_S)
         self._since: Optional[float] = None  # when the wait began; it may have several sleeps
-        self._took = (
-            0.0  # by a wait that the tries ended, to be learned from in the next one: the message comes first
-        )
+        # By a wait that the tries ended, to be learned from in the next one: the message comes first.
+        self._took = 0.0
         self._contested = False
 
     def catch(self) -> bool:
@@ -110,7 +111,12 @@ class PolledWait:
         if until == now:
             return False
         lost = 0.0
+        kept_until = now + _GIL_KEPT_S
         while now < until:
+            if now > kept_until:
+                if not _is_alone():
+                    break
+                kept_until = until
             _sched_yield()
             before, now = now, _clock()
             contested = now - before > _CONTESTED_YIELD_S
@@ -146,6 +152,12 @@ class PolledWait:
         if self._patience is not None and self._since is not None and mailbox.arrived:
             self._patience.lasted(_clock() - self._since)
             self._since = None
+
+
+def _is_alone() -> bool:
+    """True if this process has no Python threads but this one and the library's own, which do little."""
+    this = threading.get_ident()
+    return all(thread.ident == this or thread.name.startswith("neuropod-") for thread in threading.enumerate())
 
 
 class RungWait:
