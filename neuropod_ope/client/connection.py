@@ -386,7 +386,8 @@ class Connection:
                     reply = self._frames.take_bytes(reply)
                 self._complete(decode(reply) if type(reply) is bytes else reply)
         except ProtocolViolation as violation:
-            self._give_up(violation, _BROKE_PROTOCOL)
+            # It is kept as the cause of the restart, and the frames of its traceback would keep the worker's memory.
+            self._give_up(violation.with_traceback(None), _BROKE_PROTOCOL)
         except BaseException:  # an interrupt or no memory: a reply was lost, perhaps another thread's
             self._give_up(None, _INTERRUPTED)
             raise

@@ -19,9 +19,9 @@ _FEW = 1000  # entries of tasks that are done may stay in the heap until they ou
 
 
 def deadline_in(timeout: float) -> float:
-    """The moment on ``time.monotonic`` that lies ``timeout`` seconds ahead. Raises ValueError."""
-    if not isinstance(timeout, numbers.Real) or not timeout >= 0:
-        raise ValueError(f"a timeout is a number of seconds, 0 or more, not {timeout!r}")
+    """The moment on ``time.monotonic`` that lies ``timeout`` seconds ahead, or back. Raises ValueError."""
+    if not isinstance(timeout, numbers.Real) or timeout != timeout:
+        raise ValueError(f"a timeout is a number of seconds, not {timeout!r}")
     return time.monotonic() + min(timeout, _LONGEST_S)
 
 

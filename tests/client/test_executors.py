@@ -91,7 +91,7 @@ def test_anything_that_holds_numbers_can_be_an_input(load_in_executors):
         ([1, "a", None], "Python objects"),
         ([[1, 2], [3]], "cannot be made an array"),
         (np.zeros(3, "datetime64[s]"), "not supported"),
-        (b"abc", "not supported"),
+        (b"abc", "give text"),
         (np.zeros(3), "dtype should be float32, but is float64"),
         (["a"], "dtype should be float32, but is string"),
         ([1e300], "float64"),
@@ -164,13 +164,6 @@ def test_a_model_is_not_pickled_and_says_what_to_send(load_in_executors):
     model = echo(load_in_executors, x=ANY)
     with pytest.raises(TypeError, match="send the path of its package and load it there"):
         pickle.dumps(model)
-
-
-def test_a_negative_timeout_is_an_error(load_out_of_process):
-    model = echo(load_out_of_process, x=ANY)
-    for timeout in (-1, float("nan"), "1"):
-        with pytest.raises(ValueError, match="a number of seconds, 0 or more"):
-            model.infer({"x": [1.0]}, timeout=timeout)
 
 
 @pytest.mark.parametrize(

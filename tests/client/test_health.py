@@ -319,7 +319,7 @@ def test_a_model_without_calls_is_drained_at_once(load_any):
     with pytest.raises(HandleClosed, match="being drained"):
         model.load()
     model = load_any()
-    for wrong in (float("nan"), "5", -1):
+    for wrong in (float("nan"), "5"):
         with pytest.raises(ValueError, match="a timeout is a number of seconds"):
             model.drain(wrong)
     assert model.infer({"x": [1.0]})["y"] == [2]

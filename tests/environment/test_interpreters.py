@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from neuropod_ope.environment import (
@@ -121,6 +122,11 @@ def snapshot(folder: Path) -> list[tuple[str, float]]:
 def test_an_interpreter_that_is_named_is_used_as_it_is_with_an_overlay(tmp_path: Path) -> None:
     own = tmp_path / "own"
     subprocess.run([sys.executable, "-m", "uv", "venv", "-q", "--python", sys.executable, own], check=True)
+    with pytest.raises(NoMatchingEnvironment, match="has no numpy"):
+        named_environment(own / "bin/python", EnvironmentPolicy(tmp_path / "cache"))
+    (site_packages,) = own.glob("lib/python*/site-packages")
+    for part in Path(np.__file__).parent.parent.glob("numpy*"):
+        (site_packages / part.name).symlink_to(part)
     before = snapshot(own)
     environment = named_environment(own / "bin/python", EnvironmentPolicy(tmp_path / "cache"))
     assert environment.python == own / "bin/python", "a virtualenv's Python is not resolved to its base"

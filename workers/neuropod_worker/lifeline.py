@@ -33,5 +33,7 @@ def arm(kind: str, descriptor: int) -> None:
 
 def _watch(descriptor: int) -> None:
     """The portable twin. It needs the GIL to act, so a model that holds it for ever outlives its client."""
+    # The stacks that are asked for by this signal are safe to read only in the thread that runs the model.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGABRT})
     os.read(descriptor, 1)
     os.killpg(0, signal.SIGKILL)
