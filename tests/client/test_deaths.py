@@ -81,6 +81,7 @@ def test_the_log_says_whose_stacks_it_shows_and_a_record_ends_with_its_sentence(
     pid = model.workers[0].pid
     with pytest.raises(WorkerDied):
         model.infer({"x": [1.0], "flag": "abort"})
+    assert works(model)  # callers hear of a death before the log does: the restart is logged after it
     model.close()
     lines = [record.getMessage() for record in caplog.records]
     assert f"neuropod_ope.model.sample (pid {pid}): Fatal Python error: Aborted" in lines
