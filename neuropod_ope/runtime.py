@@ -35,8 +35,8 @@ from neuropod_ope.environment import (
     default_cache_dir,
     ensure_environment,
     frozen,
+    missing_in_this_interpreter,
     named_environment,
-    satisfied_by_this_interpreter,
 )
 from neuropod_ope.errors import HandleClosed
 from neuropod_ope.model import Neuropod
@@ -182,6 +182,8 @@ class Runtime:
             raise ValueError(
                 "restart, retries, on_event, load_timeout, cancel and capsule need a model that runs out of process"
             )
+        if environment is not None and out_of_process is False:
+            raise ValueError("environment names a worker's interpreter: it needs a model that runs out of process")
         own_processors = instances > 1 or threads is not None or affinity is not None
         if own_processors and out_of_process is False:
             raise ValueError("instances, threads and affinity need a model that runs out of process")
@@ -191,7 +193,7 @@ class Runtime:
             check_platform_somewhere(package)
         if out_of_process is None:
             must_leave = environment is not None or timeout is not None or supervised or own_processors
-            out_of_process = must_leave or satisfied_by_this_interpreter(requirement) is not None
+            out_of_process = must_leave or missing_in_this_interpreter(requirement) is not None
         options = LoadOptions(visible_gpu, load_custom_ops, validate)
         first = warm_up_request(package, validate) if warm_up else None
 
@@ -200,7 +202,7 @@ class Runtime:
                 return self._workers_executor(
                     package, os.fspath(path), requirement, environment, options, wait, supervision, processors, first
                 )
-            return self._in_process_executor(package, requirement, environment, options, first)
+            return self._in_process_executor(package, requirement, options, first)
 
         memory = self._input_memory(package, out_of_process)
         model = Neuropod(package, make_executor, out_of_process, validate, timeout, memory, self._deadlines)
@@ -362,13 +364,10 @@ class Runtime:
         self,
         package: Package,
         requirement: Requirement,
-        environment: str | os.PathLike[str] | None,
         options: LoadOptions,
         warm_up: Request | None,
     ) -> Executor:
-        missing = satisfied_by_this_interpreter(requirement)
-        if environment is not None:
-            missing = "an interpreter for a worker was named (environment=, or --python at the command line)"
+        missing = missing_in_this_interpreter(requirement)
         if missing is not None:
             raise NoMatchingEnvironment(
                 f"model {package.name!r} cannot run in this process: {missing}. "

@@ -13,7 +13,7 @@ from neuropod_ope.environment import (
     Requirement,
     default_cache_dir,
     ensure_environment,
-    satisfied_by_this_interpreter,
+    missing_in_this_interpreter,
 )
 from neuropod_ope.environment.added_platforms import catalog_for
 from neuropod_ope.environment.lockfile import read_lock
@@ -77,7 +77,7 @@ def _missing_here(package: Package, requirement: Requirement) -> str | None:
         check_platform(package)
     except PackageError as error:
         return str(error)
-    return satisfied_by_this_interpreter(requirement)
+    return missing_in_this_interpreter(requirement)
 
 
 def _why_here(requirement: Requirement) -> str:

@@ -42,10 +42,13 @@ def add_run_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
     command.add_argument("--python", metavar="PATH", help="run the worker with this existing interpreter")
     command.add_argument("--timeout", type=float, metavar="S", help="seconds that the call may take")
     command.add_argument("--cache-dir", type=Path, default=default_cache_dir(), help="default: %(default)s")
-    command.set_defaults(run=_run, out_of_process=None)
+    command.set_defaults(run=_run, refuse=command.error, out_of_process=None)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    for option in ("python", "timeout"):
+        if arguments.out_of_process is False and getattr(arguments, option) is not None:
+            arguments.refuse(f"--{option} needs a worker: leave --in-process out")
     with Runtime(cache_dir=arguments.cache_dir) as runtime:
         model = runtime.load(
             arguments.package,

@@ -8,7 +8,7 @@ what it makes in a ``store`` and runs all tools through ``uv``.
 from neuropod_ope.environment.ensure import ensure_environment, named_environment
 from neuropod_ope.environment.errors import EnvironmentBuildError, NoMatchingEnvironment
 from neuropod_ope.environment.frozen import frozen
-from neuropod_ope.environment.installed import satisfied_by_this_interpreter
+from neuropod_ope.environment.installed import missing_in_this_interpreter
 from neuropod_ope.environment.requirement import Environment, EnvironmentPolicy, Requirement, default_cache_dir
 
 __all__ = [
@@ -20,6 +20,6 @@ __all__ = [
     "default_cache_dir",
     "ensure_environment",
     "frozen",
+    "missing_in_this_interpreter",
     "named_environment",
-    "satisfied_by_this_interpreter",
 ]

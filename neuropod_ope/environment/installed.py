@@ -80,6 +80,6 @@ def this_interpreter() -> Installation:
     return Installation("this interpreter", platform.python_version(), tuple(site.getsitepackages()))
 
 
-def satisfied_by_this_interpreter(requirement: Requirement) -> str | None:
-    """None if a model can run in this process, else a sentence that says what is missing."""
+def missing_in_this_interpreter(requirement: Requirement) -> str | None:
+    """What this process lacks to run a model, as a sentence; None if it can."""
     return this_process().missing(requirement)

@@ -165,6 +165,14 @@ def test_a_way_to_run_that_contradicts_another_is_refused(tmp_path, command):
     assert error.value.code == 2
 
 
+@pytest.mark.parametrize(("option", "value"), [("--python", sys.executable), ("--timeout", "60")])
+def test_options_of_a_worker_do_not_go_with_in_process(tmp_path, capsys, option, value):
+    with pytest.raises(SystemExit) as error:
+        main(["run", str(tmp_path), "--in-process", option, value])
+    assert error.value.code == 2
+    assert f"{option} needs a worker: leave --in-process out" in capsys.readouterr().err
+
+
 @pytest.mark.workers
 def test_run_shows_the_worker(tmp_path, command):
     path = doubling(tmp_path, test_input_data={"x": X})

@@ -15,7 +15,7 @@ from neuropod_ope.environment import (
     NoMatchingEnvironment,
     Requirement,
     ensure_environment,
-    satisfied_by_this_interpreter,
+    missing_in_this_interpreter,
 )
 from neuropod_ope.environment.installed import Installation, this_interpreter
 
@@ -27,21 +27,21 @@ def python(version_range: str, lock: str | None = None) -> Requirement:
 
 
 def test_this_interpreter_satisfies_its_own_version_and_packages() -> None:
-    assert satisfied_by_this_interpreter(python("*")) is None
-    assert satisfied_by_this_interpreter(python(platform.python_version())) is None
-    assert satisfied_by_this_interpreter(python("*", f"numpy=={version('numpy')}")) is None
+    assert missing_in_this_interpreter(python("*")) is None
+    assert missing_in_this_interpreter(python(platform.python_version())) is None
+    assert missing_in_this_interpreter(python("*", f"numpy=={version('numpy')}")) is None
 
 
 def test_what_is_missing_is_said() -> None:
-    assert "is Python" in str(satisfied_by_this_interpreter(python("3.6.x")))
-    assert "asks for numpy==1.0" in str(satisfied_by_this_interpreter(python("*", "numpy==1.0")))
-    assert "has no no-such-thing" in str(satisfied_by_this_interpreter(python("*", "no-such-thing==1")))
-    assert "no platform 'caffe'" in str(satisfied_by_this_interpreter(Requirement("caffe", "*", None)))
+    assert "is Python" in str(missing_in_this_interpreter(python("3.6.x")))
+    assert "asks for numpy==1.0" in str(missing_in_this_interpreter(python("*", "numpy==1.0")))
+    assert "has no no-such-thing" in str(missing_in_this_interpreter(python("*", "no-such-thing==1")))
+    assert "no platform 'caffe'" in str(missing_in_this_interpreter(Requirement("caffe", "*", None)))
 
 
 def test_a_pin_whose_marker_does_not_hold_there_is_not_asked_for() -> None:
     requirement = python("*", 'dataclasses==0.8; python_version < "3.7"')
-    assert satisfied_by_this_interpreter(requirement) is None
+    assert missing_in_this_interpreter(requirement) is None
     old = Installation("an old one", "3.6.15", ())
     assert "an old one has no dataclasses" in str(old.missing(requirement))
 
@@ -64,7 +64,7 @@ def test_a_numpy_in_pythonpath_does_not_make_an_interpreter_fit_for_a_worker(tmp
     code = (
         "import numpy; from pathlib import Path; from neuropod_ope.environment import *\n"
         "requirement = Requirement('python', '*', None)\n"
-        "print(satisfied_by_this_interpreter(requirement))\n"
+        "print(missing_in_this_interpreter(requirement))\n"
         "try: ensure_environment(requirement, EnvironmentPolicy(Path('cache'), build='never'))\n"
         "except NoMatchingEnvironment as error: print(error)"
     )
