@@ -12,7 +12,7 @@ IN_VENV := .venv/bin/python
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
-.venv/ready: pyproject.toml workers/setup.py
+.venv/ready: pyproject.toml workers/setup.py workers/neuropod_worker/_native.c
 	@test -n "$(PYTHON)" || { echo "No Python 3.10 or newer (with venv) on PATH: make ... PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(IN_VENV) -m pip install --quiet --disable-pip-version-check -e ./workers -e '.[test]'
@@ -52,4 +52,5 @@ docs: .venv/ready  ## write the generated parts of docs/
 	$(IN_VENV) docs/generate.py
 
 clean:  ## remove .venv and what was built here; environments stay in the user's cache
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache workers/build workers/*.egg-info *.egg-info
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache workers/build workers/*.egg-info *.egg-info \
+		workers/neuropod_worker/*.so

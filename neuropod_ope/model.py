@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -126,10 +127,15 @@ class Neuropod:
         Raises SpecError (what does not fit the problem definition), ModelError (the model's own exception),
         WorkerDied, InferTimeout, SharedMemoryExhausted, HandleClosed.
         """
-        request, deadline = self._request(inputs, requested_outputs, timeout)
-        key = id(request)
+        key = get_ident()
         try:
             self._accepted.add(key)
+            deadline = self._begin(timeout)
+            if requested_outputs is None and self._state == "ready":
+                answer = self._executors[0].infer_at_once(self._reader.signatures.latest, inputs, deadline)
+                if answer is not None:
+                    return answer if isinstance(answer, dict) else answer.result(deadline)
+            request = self._request(inputs, requested_outputs)
             executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
             return executor.submit(request, deadline).result(deadline)
         finally:
@@ -153,7 +159,8 @@ class Neuropod:
         Raises at once: SpecError, QueueFull (so much was submitted that waiting for some of it is due),
         SharedMemoryExhausted, HandleClosed, and what loading raises.
         """
-        request, deadline = self._request(inputs, requested_outputs, timeout)
+        deadline = self._begin(timeout)
+        request = self._request(inputs, requested_outputs)
         with self._accepted.under_way(id(request)):
             if self._state != "ready":
                 self._loaded(deadline)
@@ -172,7 +179,8 @@ class Neuropod:
         """
         import asyncio  # 30 ms; who calls this has imported it, and nobody else needs it
 
-        request, deadline = self._request(inputs, requested_outputs, timeout)
+        deadline = self._begin(timeout)
+        request = self._request(inputs, requested_outputs)
         with self._accepted.under_way(id(request)):
             if self._state != "ready":
                 await asyncio.get_running_loop().run_in_executor(None, self._loaded, deadline)
@@ -211,7 +219,8 @@ class Neuropod:
         ahead: deque[tuple[Pending, float | None]] = deque()
         try:
             for inputs in many:
-                request, deadline = self._request(inputs, requested_outputs, timeout)
+                deadline = self._begin(timeout)
+                request = self._request(inputs, requested_outputs)
                 with self._accepted.under_way(id(request)):
                     executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
                     ahead.append((executor.submit(request, deadline), deadline))
@@ -226,18 +235,20 @@ class Neuropod:
             for pending, _ in ahead:
                 pending.cancel()
 
-    def _request(
-        self, inputs: Mapping[str, Any], requested_outputs: Sequence[str] | None, timeout: float | None
-    ) -> tuple[Request, float | None]:
+    def _begin(self, timeout: float | None) -> float | None:
+        """The deadline of a call that begins now."""
         if self.free_memory_every_cycle:
             self.free_unused_memory()
+        if timeout is None:
+            timeout = self._timeout
+        return None if timeout is None else self._deadline(timeout)
+
+    def _request(self, inputs: Mapping[str, Any], requested_outputs: Sequence[str] | None) -> Request:
         signature, arrays = self._reader.read(inputs)
         requested = None
         if requested_outputs is not None:
             requested = select_outputs(self.outputs, requested_outputs)
-        if timeout is None:
-            timeout = self._timeout
-        return Request(signature, arrays, requested), None if timeout is None else self._deadline(timeout)
+        return Request(signature, arrays, requested)
 
     def _enqueue(self, request: Request, deadline: float | None, detached: bool) -> InferFuture:
         task = Task(request, deadline, detached, self)

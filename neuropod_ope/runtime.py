@@ -182,17 +182,15 @@ class Runtime:
             raise ValueError(
                 "restart, retries, on_event, load_timeout, cancel and capsule need a model that runs out of process"
             )
-        if environment is not None and out_of_process is False:
-            raise ValueError("environment names a worker's interpreter: it needs a model that runs out of process")
-        own_processors = instances > 1 or threads is not None or affinity is not None
-        if own_processors and out_of_process is False:
-            raise ValueError("instances, threads and affinity need a model that runs out of process")
+        of_a_worker = environment is not None or instances > 1 or threads is not None or affinity is not None
+        if of_a_worker and out_of_process is False:
+            raise ValueError("environment, instances, threads and affinity need a model that runs out of process")
         processors = shares(affinity, threads, instances, usable(), os.environ)
         package, requirement = self._open(path)
         if environment is None:  # else that one may know platforms which are unknown here
             check_platform_somewhere(package)
         if out_of_process is None:
-            must_leave = environment is not None or timeout is not None or supervised or own_processors
+            must_leave = timeout is not None or supervised or of_a_worker
             out_of_process = must_leave or missing_in_this_interpreter(requirement) is not None
         options = LoadOptions(visible_gpu, load_custom_ops, validate)
         first = warm_up_request(package, validate) if warm_up else None

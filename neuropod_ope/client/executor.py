@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -79,6 +79,15 @@ class Executor(Protocol):
 
     def wait_answered(self, deadline: float | None) -> bool:
         """Wait until its workers have answered all that they got: True, or False after ``deadline``."""
+        ...
+
+    def infer_at_once(
+        self, signature: Signature | None, inputs: Any, deadline: float | None
+    ) -> dict[str, np.ndarray] | Pending | None:
+        """A call for all outputs whose ``inputs`` are like those of ``signature``, which is checked here.
+
+        Gives the outputs; or the submitted request, if it is not answered so soon; or None: `submit` it.
+        """
         ...
 
     def submit(self, request: Request, deadline: float | None) -> Pending:

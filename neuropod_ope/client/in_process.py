@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from neuropod_ope.supervisor.startup import Startup
 from neuropod_worker.backends import LoadedModel, LoadOptions, import_backend, load_model
 from neuropod_worker.failure import failure_of
 from neuropod_worker.package import Package
+from neuropod_worker.problem.signatures import Signature
 
 
 class _Finished(NamedTuple):
@@ -88,6 +89,9 @@ class InProcessExecutor:
             self._run(model, request)
         except NeuropodError as error:
             raise warm_up_failed(error, self._package.name) from error
+
+    def infer_at_once(self, signature: Signature | None, inputs: Any, deadline: float | None) -> None:
+        """Nothing is sent."""
 
     def submit(self, request: Request, deadline: float | None) -> _Finished:
         return _Finished(self._run(self._model or self._loaded(), request))

@@ -22,14 +22,14 @@ class InputReader:
         self._specs = tuple(specs)
         self._by_name = {spec.name: spec for spec in specs}
         self._validate = validate
-        self._signatures = Signatures()
+        self.signatures = Signatures()
 
     def read(self, inputs: Mapping[str, Any]) -> tuple[Signature, dict[str, np.ndarray]]:
         """The signature and the arrays. Raises SpecError for what does not fit."""
         if type(inputs) is dict:
-            repeated = self._signatures.repeated(inputs)
-            if repeated is not None and repeated.checked:
-                return repeated, inputs.copy()
+            latest = self.signatures.latest
+            if latest is not None and latest.fits(inputs):
+                return latest, inputs.copy()
         elif not isinstance(inputs, Mapping):
             raise SpecError(f"inputs must be a dict of tensors by name, not {type(inputs).__name__}")
         arrays = {
@@ -38,10 +38,10 @@ class InputReader:
             else as_tensor("input", name, value, self._by_name.get(name))
             for name, value in inputs.items()
         }
-        signature = self._signatures.of(arrays)
+        signature = self.signatures.of(arrays)
         if not signature.checked:
             self._check(arrays)
-            signature.checked = True
+            self.signatures.check(signature)
         return signature, arrays
 
     def _check(self, arrays: dict[str, np.ndarray]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from neuropod_ope.client.future import Task
 from neuropod_ope.client.health import Health, together
 from neuropod_ope.client.out_of_process import OutOfProcessExecutor
 from neuropod_ope.supervisor.startup import Startup
+from neuropod_worker.problem.signatures import Signature
 
 T = TypeVar("T")
 
@@ -49,6 +50,11 @@ class Instances:
 
     def wait_answered(self, deadline: float | None) -> bool:
         return all(executor.wait_answered(deadline) for executor in self._executors)
+
+    def infer_at_once(
+        self, signature: Signature | None, inputs: Any, deadline: float | None
+    ) -> dict[str, np.ndarray] | Pending | None:
+        return self._with_least_busy(lambda executor: executor.infer_at_once(signature, inputs, deadline))
 
     def submit(self, request: Request, deadline: float | None) -> Pending:
         return self._with_least_busy(lambda executor: executor.submit(request, deadline))

@@ -18,7 +18,7 @@ from neuropod_worker.problem.dtypes import numpy_dtype
 from neuropod_worker.problem.specs import TensorSpec
 from neuropod_worker.shm.arena import Arena, arena_over
 from neuropod_worker.shm.mapping import Mapping
-from neuropod_worker.shm.placed import LEAST_BYTES, Owner, SharedFile, owned_bytes
+from neuropod_worker.shm.placed import COPIED_BYTES, Owner, SharedFile, owned_bytes
 
 
 class InputMemory:
@@ -44,7 +44,7 @@ class InputMemory:
         for size in shape:
             nbytes *= size
         array: np.ndarray
-        if self._make_segment is None or nbytes < LEAST_BYTES:
+        if self._make_segment is None or nbytes <= COPIED_BYTES:
             array = np.empty(shape, dtype)
         else:
             array = self._bytes(nbytes)[:nbytes].view(dtype).reshape(shape)

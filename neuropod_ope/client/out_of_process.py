@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from neuropod_ope.client.call import Call
 from neuropod_ope.client.capsules import CapsuleWriter
 from neuropod_ope.client.connection import Connection
 from neuropod_ope.client.dispatch import Standing
-from neuropod_ope.client.executor import Request, WorkerInfo
+from neuropod_ope.client.executor import Pending, Request, WorkerInfo
 from neuropod_ope.client.failures import error_from, load_failed
 from neuropod_ope.client.future import Task
 from neuropod_ope.client.health import Health
@@ -30,6 +31,7 @@ from neuropod_ope.supervisor.startup import Startup
 from neuropod_worker.backends import LoadOptions
 from neuropod_worker.failure import Failure
 from neuropod_worker.package import Package
+from neuropod_worker.problem.signatures import Signature
 from neuropod_worker.wire import messages as m
 
 _DEAF_S = 0.2  # a worker that waits for requests and does not take one for so long never will
@@ -196,6 +198,20 @@ class OutOfProcessExecutor:
         if unanswered is not None and unanswered[0] is connection:
             return unanswered[1]
         return connection.load(self._model, self._package.path, *self._options[:3])
+
+    def infer_at_once(
+        self, signature: Signature | None, inputs: Any, deadline: float | None
+    ) -> dict[str, np.ndarray] | Pending | None:
+        latest = self._supervised.latest
+        if signature is None or latest is None or self.retries or self.capsules is not None:
+            return None
+        if deadline is not None:
+            self.check_in_time(deadline)
+        connection = latest.connection
+        answer = connection.infer_at_once(self._model, signature, inputs)
+        if isinstance(answer, Call):
+            return _Submitted(self, connection, answer, Request(signature, inputs.copy(), None))
+        return answer
 
     def submit(self, request: Request, deadline: float | None) -> _Submitted:
         if self.retries:  # the model may write into its inputs, and the caller into the originals

@@ -46,14 +46,13 @@ class ReceiverRole:
         while not awaited.done:
             seconds = self._slice_s if deadline is None else deadline - self._clock()
             try:
-                receiving = self._role.acquire(blocking=False)
+                receiving = self.begin()
                 while receiving and not awaited.done and seconds > 0:
                     self._receive(min(seconds, self._slice_s))
                     if deadline is not None:
                         seconds = deadline - self._clock()
             finally:
-                if self._role._is_owned():  # as threading.Condition asks it
-                    self._leave()
+                self.end_if_begun()
             if not receiving and seconds > 0:
                 followed = True
                 self._follow(awaited, min(seconds, self._slice_s))
@@ -64,14 +63,25 @@ class ReceiverRole:
             self._hand_on()  # we may have been woken to take over
         return done
 
+    def begin(self) -> bool:
+        """Take the role, if nobody has it."""
+        begun: bool = self._role.acquire(False)
+        return begun
+
+    def end_if_begun(self) -> None:
+        """Give the role back, if it is this thread's."""
+        if self._role._is_owned():  # as threading.Condition asks it
+            self._role.release()
+            if self._waiters:
+                self._hand_on()
+
     def poke(self) -> None:
         """Receive what is there now, unless somebody is receiving already."""
         try:
-            if self._role.acquire(blocking=False):
+            if self.begin():
                 self._receive(0.0)
         finally:
-            if self._role._is_owned():
-                self._leave()
+            self.end_if_begun()
 
     def completed(self, awaited: object) -> None:
         """Wake those who wait for it."""
@@ -94,15 +104,10 @@ class ReceiverRole:
                 del self._waiters[event]
 
     def _free(self) -> bool:
-        free: bool = self._role.acquire(blocking=False)
+        free = self.begin()
         if free:
             self._role.release()
         return free
-
-    def _leave(self) -> None:
-        self._role.release()
-        if self._waiters:
-            self._hand_on()
 
     def _hand_on(self) -> None:
         with self._lock:

@@ -181,6 +181,8 @@ def test_a_worker_whose_python_is_still_booting_lives_and_is_not_ready(load_out_
     thread = threading.Thread(target=model.load)
     thread.start()
     gate.wait_begun()
+    while not model.health().progress:  # its pid has not come from the supervisor yet
+        os.sched_yield()
     first, later = model.health(), model.health()
     assert (first.live, first.ready, first.state) == (True, False, "loading")
     assert (only(first).step, only(first).request, only(first).problem) == ("starting", None, "")

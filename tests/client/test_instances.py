@@ -188,7 +188,7 @@ def test_closing_ends_all_instances(model, gates):
 def test_inputs_in_shared_memory_reach_whichever_instance_runs_the_call(load_out_of_process, tmp_path):
     model = load_out_of_process(GATED, INPUTS, OUTPUTS, instances=2)
     gates = [Gate(tmp_path, f"shared{number}") for number in range(2)]
-    arrays = [model.allocate("x", (10_000,)) for _ in gates]
+    arrays = [model.allocate("x", (30_000,)) for _ in gates]
     futures = []
     for number, (gate, array) in enumerate(zip(gates, arrays, strict=True)):
         array[:] = number

@@ -37,7 +37,7 @@ def test_a_policy_that_is_none_is_refused(policy, error, says):
         (
             {"environment": "python3", "out_of_process": False},
             ValueError,
-            "environment .* needs a model that runs out of process",
+            "environment, instances, threads and affinity need a model that runs out of process",
         ),
         ({"threads": 0}, ValueError, "threads must be a number of threads, at least 1, not 0"),
         ({"threads": 2, "out_of_process": False}, ValueError, "need a model that runs out of process"),

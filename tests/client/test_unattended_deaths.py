@@ -64,7 +64,7 @@ def test_text_is_sent_again_as_it_was_submitted(load_in_workers, gate):
 def test_an_allocated_array_is_lent_until_its_submitted_call_is_done_over_a_death(load_in_workers, gate):
     model = load_in_workers(GATED, INPUTS, OUTPUTS)
     running = model.submit(gate.inputs)
-    array = model.allocate("x", (10_000,))
+    array = model.allocate("x", (30_000,))
     array[:] = 7
     future = model.submit({"x": array})
     with pytest.raises(ValueError, match="read-only"):

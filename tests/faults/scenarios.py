@@ -119,14 +119,14 @@ def fails(model):
 def inputs_that_lie_in_files(stage):
     """Allocated, wrapped and sealed; one file is given up, and what is unused is returned."""
     path = stage.file()
-    path.write_bytes(np.arange(3000.0).tobytes())
+    path.write_bytes(np.arange(30000.0).tobytes())
     with stage.load(stage.runtime.load, environment=stage.python) as model:
-        allocated = model.allocate("x", (3000,))  # small ones are copied
+        allocated = model.allocate("x", (30000,))  # small ones are copied
         allocated[:] = 4
         doubles(model, {"x": allocated})
-        wrapped = model.wrap("x", path, (3000,))
+        wrapped = model.wrap("x", path, (30000,))
         doubles(model, {"x": wrapped})
-        sealed = model.seal("x", np.ones(3000))
+        sealed = model.seal("x", np.ones(30000))
         doubles(model, {"x": sealed})
         del wrapped, sealed
         gc.collect()

@@ -11,6 +11,9 @@ Works in the process that takes the steps: a client, or a worker that was starte
 ORDER is a file of JSON, ``{"record": path}`` or ``{"kill before": step}``. The first worker that finds it takes it;
 others run undisturbed. A record has a line for each step, and one for each message: its number, "sent" or "received",
 its kind, model and request. Standard library only.
+
+Lines of Python are what is stepped through, so `without_native_code` comes before the first import of the library.
+What native code does is a call of each function of a mailbox, in the same order.
 """
 
 import contextlib
@@ -20,9 +23,14 @@ import os
 import signal
 import sys
 
-BEGIN = ("put", "put_repeated", "take", "send", "receive")  # a message each
-OF_A_MAILBOX = ("put", "put_repeated", "take", "_taken", "wake", "fall_asleep", "wake_up")
+BEGIN = ("put", "send_repeated", "take", "taken", "send", "receive")  # a message each
+OF_A_MAILBOX = ("put", "send_repeated", "take", "taken", "wake", "fall_asleep", "wake_up")
 ON_THE_SOCKET = ("send", "receive")
+WORDS_OF_AN_INFER = 6
+
+
+def without_native_code():
+    sys.modules["neuropod_worker._native"] = None
 
 
 class Stepper:
@@ -36,6 +44,7 @@ class Stepper:
         self._begun = 0
         self._codes = {}
         self._memory = None  # the control segment, once it is mapped
+        self._repeated = {}  # the words that were looked at last, by mailbox
         self._seen = b""
 
     def install(self, control, channel, *speakers):
@@ -47,8 +56,9 @@ class Stepper:
             ahead = module is not channel  # a message of a mailbox is encoded before it is put
             self._listen(module, "encode", lambda message, data, ahead=ahead: self._note(ahead, "sent", message))
             self._listen(module, "decode", lambda data, message: self._note(0, "received", message))
-        self._listen(control.Mailbox, "take", lambda mailbox, message: self._note(0, "received", message))
-        self._listen(control.Mailbox, "put_repeated", self._note_words)
+        self._note_sends(control.Mailbox)
+        self._listen(control.Mailbox, "repeated", self._look)
+        self._listen(control.Mailbox, "taken", self._take)
         self._listen(
             control, "request_mailbox", lambda mapping, *_: self._map(mapping.buffer(0, control.CONTROL_SIZE))
         )
@@ -102,8 +112,26 @@ class Stepper:
             number, kind = self._begun + ahead, type(message).__name__
             self._note_line([number, way, kind, getattr(message, "model", 0), getattr(message, "request", 0)])
 
-    def _note_words(self, mailbox, incarnation, model, request, attempt, released, frame, *times):
-        self._note_line([self._begun, "sent", "Result" if times[:-1] else "Infer", model, request])
+    def _note_sends(self, mailboxes):
+        original = mailboxes.send_repeated
+
+        def noting(mailbox, bell, *words):
+            self._note_words(1, "sent", words)  # first: once it is sent, another thread may take the reply
+            original(mailbox, bell, *words)
+
+        mailboxes.send_repeated = noting
+
+    def _look(self, mailbox, words):
+        self._repeated[mailbox] = words
+
+    def _take(self, mailbox, result):
+        words = self._repeated.pop(mailbox, None)
+        if words is not None:  # others are noted when they are decoded
+            self._note_words(0, "received", words)
+
+    def _note_words(self, ahead, way, words):
+        kind = "Infer" if len(words) == WORDS_OF_AN_INFER else "Result"
+        self._note_line([self._begun + ahead, way, kind, *words[1:3]])
 
 
 def recorder(path):
@@ -140,6 +168,7 @@ def main(order_path, program, *arguments):
     spec.loader.exec_module(worker_program)
     worker_program._adopt_own_folder()
     sys.path.extend(arguments[2:])
+    without_native_code()
     from neuropod_worker import serve, server
     from neuropod_worker.shm import channel, control
 

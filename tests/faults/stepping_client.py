@@ -1,6 +1,6 @@
 """An application that is stepped through, again and again: a process that forks one for every line of its input.
 
-    PYTHON stepping_client.py
+    PYTHON -c 'import stepping; stepping.without_native_code(); import stepping_client; stepping_client.main()'
 
 A line is JSON: ``scenario`` and the arguments of its `Stage`, and what to do: ``{"record": path}``,
 ``{"kill before": step}`` or ``{"fork before each": true}``. The answer is a line with the exit
@@ -105,7 +105,3 @@ def main():
                 os._exit(1)
             os._exit(0)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import stepping
-import stepping_client
 from left_behind import named_segments, wait_none_marked
 from scenarios import ONLY_IN, SCENARIOS
 
@@ -17,13 +16,15 @@ from neuropod_worker.wire.conversation import CONNECTION, REQUEST
 
 pytestmark = pytest.mark.workers
 
+PROGRAM = "import stepping; stepping.without_native_code(); import stepping_client; stepping_client.main()"
+
 
 @pytest.fixture(scope="module")
 def client():
     """Has one client after another play an order; gives its exit status and what it said."""
     root = Path(__file__).parent
     process = subprocess.Popen(
-        [sys.executable, stepping_client.__file__],
+        [sys.executable, "-c", PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

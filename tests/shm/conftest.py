@@ -3,6 +3,8 @@ import os
 import pytest
 from peers import SEGMENT_KINDS
 
+from neuropod_worker.shm import control, native
+
 
 @pytest.fixture(params=sorted(SEGMENT_KINDS))
 def make_segment(request):
@@ -16,3 +18,12 @@ def make_segment(request):
     yield make
     for fd in made:
         os.close(fd)
+
+
+@pytest.fixture(params=["native", "python"])
+def mailbox_code(request, monkeypatch):
+    """What repeated messages are read and written by."""
+    if request.param == "python":
+        monkeypatch.setattr(control, "MAILBOX", control.Mailbox)
+    elif native.library is None:
+        pytest.skip("the native library was not built: there is no C compiler")

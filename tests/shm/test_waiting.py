@@ -26,8 +26,7 @@ class Side:
         self.wait = make_wait(self.mailbox, self.bell, kind)
 
     def say(self, *words):
-        self.mailbox.put_repeated(*words)
-        self.mailbox.wake(self.bell)
+        self.mailbox.send_repeated(self.bell, *words)
 
     def hear(self):
         while True:
@@ -39,7 +38,7 @@ class Side:
 
 
 @pytest.fixture(params=KINDS, ids=lambda it: f"{'polled' if it[0] else 'rung'}-{it[1]}")
-def sides(request, make_segment):
+def sides(request, make_segment, mailbox_code):
     memory = Mapping(make_segment(control.CONTROL_SIZE), control.CONTROL_SIZE)
     control.write_header(memory)
     polled, kind = request.param

@@ -12,7 +12,7 @@ from typing import Any, Callable, Optional, Tuple
 
 import numpy as np
 
-from neuropod_worker.shm.placed import LEAST_BYTES
+from neuropod_worker.shm.placed import COPIED_BYTES
 
 _place: "Optional[Callable[[int], np.ndarray]]" = None
 
@@ -27,7 +27,7 @@ def empty_output(shape: Tuple[int, ...], dtype: Any) -> np.ndarray:
     nbytes = dtype.itemsize
     for size in shape:
         nbytes *= size
-    if _place is None or nbytes < LEAST_BYTES or dtype.kind not in "biufc":
+    if _place is None or nbytes <= COPIED_BYTES or dtype.kind not in "biufc":
         return np.empty(shape, dtype)
     array: np.ndarray = _place(nbytes).view(dtype).reshape(shape)
     return array

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections import OrderedDict, deque
+from os import getpid
 from typing import Any, Callable, Deque, Dict, Optional, Tuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from neuropod_worker.shm.doorbell import DOORBELLS, PipeDoorbell, SemaphoreDoorb
 from neuropod_worker.shm.frames import ReceivedFrame, ReceivingFrames, SendingFrames, drain
 from neuropod_worker.shm.libc import libc_name
 from neuropod_worker.shm.mapping import Mapping
+from neuropod_worker.shm.native import most_references
 from neuropod_worker.shm.placed import SharedFile
 from neuropod_worker.shm.waiting import IDLE_SLICE_S, WAITS, make_wait
 from neuropod_worker.wire import messages as m
@@ -34,6 +36,8 @@ from neuropod_worker.wire.codec import ProtocolViolation, decode, encode
 from neuropod_worker.wire.conversation import CONNECTION, MODEL, step
 
 _RECHECKED_PER_CALL = 8  # kept frames that are looked at after each call
+
+_Head = Tuple[int, ...]  # model, request and attempt of a message
 
 
 def greet(sock: socket.socket) -> "Optional[Server]":
@@ -58,7 +62,7 @@ def greet(sock: socket.socket) -> "Optional[Server]":
         os.close(descriptors[name])  # mapped; that of the reply arena stays open for growing
     step(CONNECTION, state, m.Welcome)
     python_version = platform.python_version()
-    channel.send(sock, m.Welcome(m.PROTOCOL_VERSION, hello.incarnation, os.getpid(), python_version, np.__version__))
+    channel.send(sock, m.Welcome(m.PROTOCOL_VERSION, hello.incarnation, getpid(), python_version, np.__version__))
     # Open until this process ends: its end is how the client learns of our death. So no child may hold it open.
     server.socket = sock
     sock.set_inheritable(False)
@@ -71,12 +75,9 @@ def greet(sock: socket.socket) -> "Optional[Server]":
 monotonic_ns: Callable[[], int] = getattr(time, "monotonic_ns", lambda: int(time.monotonic() * 1e9))  # Python 3.7
 
 
-def _most_references(frame: ReceivedFrame) -> int:
-    return max(map(sys.getrefcount, frame.views)) if frame.views else 0
-
-
-# What the frame and the interpreter hold differs from version to version of Python, so it is counted.
-_NOT_KEPT = _most_references(ReceivedFrame(0, (m.Tensor("", "uint8", (1,), (0, 0, 1)),), (np.zeros(1),)))
+# What a frame and the interpreter hold differs from version to version of Python, so it is counted.
+_unkept = ReceivedFrame(0, (m.Tensor("", "uint8", (1,), (0, 0, 1)),), (np.zeros(1),))
+_NOT_KEPT = most_references(_unkept.views)
 
 
 class Server:
@@ -87,7 +88,7 @@ class Server:
         control.check_header(control_segment)
         reply_memory = Mapping(descriptors["reply arena"], hello.arena_size)
         self._incarnation = hello.incarnation
-        self._pid = os.getpid()
+        self._pid = getpid()
         polled = hello.doorbell == "semaphore" and control.ORDERED_STORES
         self._requests = control.request_mailbox(control_segment, polled)
         self._replies = control.reply_mailbox(control_segment, polled)
@@ -125,12 +126,17 @@ class Server:
                 if not self._wait.catch():
                     self._stats.show(control.WAITING, monotonic_ns())
                     self._wait.sleep(IDLE_SLICE_S)
-                self._receive()
+                if not self._answer_at_once():
+                    self._receive()
                 continue
             message, received = self._queue.popleft()
             if type(message) is m.Shutdown:
                 return
-            self._handle(message, received)
+            if type(message) is m.Infer:
+                frame = self._inputs.frame(message.frame, message.tensors)
+                self._infer(message[1:4], frame, message.requested, received, monotonic_ns())
+            else:
+                self._handle(message, received)
 
     def _receive(self) -> None:
         """Read all messages that are there; Cancel acts at once on what is queued."""
@@ -158,6 +164,29 @@ class Server:
             else:
                 self._queue.append((message, monotonic_ns()))
 
+    def _answer_at_once(self) -> bool:
+        """Take and answer an Infer that says nothing but numbers, if it is alone.
+
+        False: `_receive` what there is. It finds what is wrong, and what can be cancelled.
+        """
+        requests = self._requests
+        words = requests.repeated()
+        if words is None:
+            return False
+        incarnation, model, _, _, released, frame_id = words
+        frame = self._inputs.find(frame_id)
+        if frame is None or model not in self._models or incarnation != self._incarnation:
+            return False
+        requests.taken()
+        if released:
+            self._outputs.release((released,))
+        now = monotonic_ns()
+        if requests.arrived:
+            self._queue.append((requests.revive(words), now))
+            return False
+        self._infer(words[1:4], frame, None, now, now)
+        return True
+
     def _find_file(self, file: int) -> Mapping:
         """The client introduces a file on the socket before the first message that refers to it."""
         while file not in self._files:
@@ -182,15 +211,13 @@ class Server:
                 if message.tensors is not None:
                     self._inputs.frame(message.frame, message.tensors)
                 self._to_release.append(message.frame)
-                self._reply(m.Cancelled, message, (received, 0, 0, monotonic_ns()))
+                self._reply(m.Cancelled, message[1:4], (received, 0, 0, monotonic_ns()))
                 return
 
     def _handle(self, message: Any, received: int) -> None:
         started = monotonic_ns()
         try:
-            if type(message) is m.Infer:
-                self._infer(message, received, started)
-            elif type(message) is m.Announce:
+            if type(message) is m.Announce:
                 self._touch(message)
             else:
                 self._step(message.model, type(message))
@@ -198,13 +225,14 @@ class Server:
                     self._load(message, received, started)
                 else:
                     self._models.pop(message.model).close()
-                    self._reply(m.Unloaded, message, (received, started, started, monotonic_ns()))
+                    self._reply(m.Unloaded, message[1:4], (received, started, started, monotonic_ns()))
                     self._step(message.model, m.Unloaded)
         except ProtocolViolation:
             raise
         except BaseException as error:  # the model's own code may raise anything; SystemExit is no order to us
             self._end_forked_child()
-            self._fail(message, error, received, started)
+            self._fail(message[1:4], error, received, started)
+            self._step(message.model, m.Failed)
 
     def _step(self, model: int, kind: Any) -> None:
         self._states[model] = step(MODEL, self._states.get(model, "absent"), kind)
@@ -227,78 +255,84 @@ class Server:
         self._models[message.model] = model
         finished = monotonic_ns()
         times = (received, started, finished, monotonic_ns(), imported)
-        self._reply(m.Loaded, message, (*times, model.platform_version))
+        self._reply(m.Loaded, message[1:4], (*times, model.platform_version))
         self._step(message.model, m.Loaded)
 
-    def _infer(self, message: m.Infer, received: int, started: int) -> None:
-        frame = self._inputs.frame(message.frame, message.tensors)
-        model = self._models.get(message.model)
+    def _infer(
+        self, head: _Head, frame: ReceivedFrame, requested: Optional[Tuple[str, ...]], received: int, started: int
+    ) -> None:
+        model = self._models.get(head[0])
         if model is None:
-            raise ProtocolViolation("an Infer for model {}, which is not loaded".format(message.model))
-        self._stats.show(control.RUNNING, started, message.model, message.request)
-        outputs: Dict[str, np.ndarray] = {}
+            raise ProtocolViolation("an Infer for model {}, which is not loaded".format(head[0]))
+        self._stats.show(control.RUNNING, started, head[0], head[1])
+        outputs: Any = {}
         try:
-            inputs = frame.arrays()
-            outputs, signature = model.run(inputs, message.requested)
+            try:
+                inputs, names = frame.arrays(), None if requested is None else model.selected(requested)
+                outputs = model.call(inputs, names)
+                self._end_forked_child()
+                finished = monotonic_ns()
+                sent = self._outputs.fill(model.signatures.latest, outputs) if names is None else None
+                if sent is None:
+                    outputs, signature = model.checked(outputs, names)
+                    sent = self._outputs.acquire(signature or self._signatures.of(outputs), outputs)
+            finally:
+                # Only now: an output may be a view of an input. What the model keeps is released when it lets go.
+                inputs = outputs = {}
+                self._release_input(frame)
+        except BaseException as error:  # the model's own code may raise anything; SystemExit is no order to us
             self._end_forked_child()
-            finished = monotonic_ns()
-            sent = self._outputs.acquire(signature or self._signatures.of(outputs), outputs)
-        finally:
-            # Only now: an output may be a view of an input. What the model keeps is released when it lets go.
-            inputs = outputs = {}
-            self._release_input(frame)
-        self._stats.completed += 1
-        self._stats.busy += finished - started
+            self._fail(head, error, received, started)
+            return
+        stats = self._stats
+        stats.completed += 1
+        stats.busy += finished - started
         if self._kept:
             self._recheck_kept()
+        times = (received, started, finished, monotonic_ns())
         if sent.tensors is None and not self._outputs.retired and len(self._to_release) <= 1:
             released = self._to_release.popleft() if self._to_release else 0
-            head = (self._incarnation, message.model, message.request, message.attempt, released)
-            self._replies.put_repeated(*head, sent.id, received, started, finished, monotonic_ns())
-            self._replies.wake(self._reply_bell)
+            self._replies.send_repeated(self._reply_bell, self._incarnation, *head, released, sent.id, *times)
         else:
             definition, sent.tensors = sent.tensors, None
-            self._reply(m.Result, message, (received, started, finished, monotonic_ns(), sent.id, definition))
+            self._reply(m.Result, head, (*times, sent.id, definition))
 
     def _end_forked_child(self) -> None:
         """A child that the model's code forked and that came back here must not serve our mailbox, too."""
-        if os.getpid() != self._pid:
+        if getpid() != self._pid:
             sys.stderr.write("neuropod_ope: a forked child came back from the model's code: end it with os._exit()\n")
             os._exit(1)
 
-    def _fail(self, message: Any, error: BaseException, received: int, started: int) -> None:
+    def _fail(self, head: _Head, error: BaseException, received: int, started: int) -> None:
         now = monotonic_ns()
         failure = failure_of(error)
         # The traceback refers to the frames of the model's code, and these to the inputs.
         error.__traceback__ = error.__context__ = error.__cause__ = None
         self._stats.failed += 1
-        self._reply(m.Failed, message, (received, started, now, now, *failure))
-        if type(message) is not m.Infer:
-            self._step(message.model, m.Failed)
+        self._reply(m.Failed, head, (received, started, now, now, *failure))
 
-    def _reply(self, kind: Any, message: Any, body: Tuple[Any, ...]) -> None:
-        released = drain(self._to_release)
-        head = (self._incarnation, message.model, message.request, message.attempt, released)
-        data = encode(kind(*head, drain(self._outputs.retired), *body))
+    def _reply(self, kind: Any, head: _Head, body: Tuple[Any, ...]) -> None:
+        before = (self._incarnation, *head, drain(self._to_release))
+        data = encode(kind(*before, drain(self._outputs.retired), *body))
         if len(data) <= control.INLINE_LIMIT:
             self._replies.put(data)
         else:
-            self._put_elsewhere(data, head, body)
+            self._put_elsewhere(data, before, body)
         self._replies.wake(self._reply_bell)
 
-    def _put_elsewhere(self, data: bytes, head: Tuple[Any, ...], body: Tuple[Any, ...]) -> None:
+    def _put_elsewhere(self, data: bytes, before: Tuple[Any, ...], body: Tuple[Any, ...]) -> None:
         try:
             self._replies.put_elsewhere(self._outputs.put_bytes(data))
         except SharedMemoryExhausted as error:
             # There is no room for more than a slot: say that, in place of what did not fit.
             text = str(error)[: control.INLINE_LIMIT // 2]
             failure = (m.MEMORY, type(error).__name__, text, "", None)
-            self._replies.put(encode(m.Failed(*(*head, (), *body[:4], *failure))))
+            self._replies.put(encode(m.Failed(*(*before, (), *body[:4], *failure))))
 
     # ---- inputs that a model keeps beyond its call
 
     def _release_input(self, frame: ReceivedFrame) -> None:
-        if _most_references(frame) > _NOT_KEPT:
+        if most_references(frame.views) > _NOT_KEPT:
             self._kept[frame.id] = frame
         else:
             self._to_release.append(frame.id)

@@ -22,14 +22,16 @@ def load_model(package: Package, options: LoadOptions = LoadOptions()) -> "Loade
 
 
 class LoadedModel:
-    """A loaded model. ``platform_version`` is its framework's version, of Python for platform ``python``."""
+    """A loaded model. ``platform_version`` is its framework's version, of Python for platform ``python``.
+
+    ``signatures``: of its outputs."""
 
     def __init__(self, package: Package, options: LoadOptions, backend: Backend) -> None:
         self.package = package
         self.platform_version = backend.version
         self._backend = backend
         self._validate = options.validate
-        self._signatures = Signatures()
+        self.signatures = Signatures()
 
     def infer(self, inputs: Arrays, requested: Optional[Sequence[str]] = None) -> Arrays:
         """Run the model; return arrays in native byte order, all outputs or the requested ones.
@@ -37,15 +39,22 @@ class LoadedModel:
         ``inputs`` must fit the input spec: the caller has checked them. Raises ``SpecError`` for outputs that
         do not fit, or cannot be had; the model's own exceptions propagate as they are.
         """
-        return self.run(inputs, requested)[0]
+        names = self.selected(requested)
+        return self.checked(self.call(inputs, names), names)[0]
 
-    def run(self, inputs: Arrays, requested: Optional[Sequence[str]]) -> Tuple[Arrays, Optional[Signature]]:
-        """The same, and the signature of the outputs if it is known already."""
-        names = None if requested is None else select_outputs(self.package.outputs, requested)
-        outputs = self._backend.infer(inputs, names)
+    def selected(self, requested: Optional[Sequence[str]]) -> Optional[Tuple[str, ...]]:
+        """The names of requested outputs; None for all. Raises SpecError for one that there is not."""
+        return None if requested is None else select_outputs(self.package.outputs, requested)
+
+    def call(self, inputs: Arrays, names: Optional[Sequence[str]]) -> Any:
+        """What the backend gives."""
+        return self._backend.infer(inputs, names)
+
+    def checked(self, outputs: Any, names: Optional[Sequence[str]]) -> Tuple[Arrays, Optional[Signature]]:
+        """Those of ``names``, as `infer` returns them, and their signature if it is known already."""
         signature: Optional[Signature] = None
         try:
-            signature = self._signatures.of(outputs)
+            signature = self.signatures.of(outputs)
         except (AttributeError, TypeError, ValueError):  # lists, also of arrays, scalars, or no dict at all
             pass
         if signature is None or not signature.checked:
@@ -75,8 +84,8 @@ class LoadedModel:
         arrays = {name: _native_array(name, value) for name, value in outputs.items()}
         if self._validate:
             check_outputs(self.package.outputs, arrays)
-        if signature is not None:
-            signature.checked = all(arrays[name] is outputs[name] for name in arrays)
+        if signature is not None and all(arrays[name] is outputs[name] for name in arrays):
+            self.signatures.check(signature)
         return arrays
 
 

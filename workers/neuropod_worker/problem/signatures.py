@@ -13,14 +13,15 @@ _ndarray = np.ndarray  # looked up for each tensor of each call
 class Signature:
     """Alike calls have the same object, so a comparison or a dictionary needs no look at the tensors.
 
-    ``checked`` is the user's, to note that tensors like these are in order.
+    ``plain``: all of them are arrays of numpy's own class. ``checked``: tensors like these are in order.
     """
 
-    __slots__ = ("_names", "_tensors", "checked")
+    __slots__ = ("_names", "_tensors", "checked", "plain")
 
-    def __init__(self, tensors: Tuple[Tuple[str, Any, Tuple[int, ...]], ...]) -> None:
+    def __init__(self, tensors: Tuple[Tuple[str, Any, Tuple[int, ...]], ...], plain: bool) -> None:
         self._names = [name for name, _, _ in tensors]
         self._tensors = [(dtype, shape) for _, dtype, shape in tensors]
+        self.plain = plain
         self.checked = False
 
     def fits(self, arrays: Mapping[str, Any]) -> bool:
@@ -35,22 +36,17 @@ class Signature:
 
 
 class Signatures:
-    """The signatures of one model's inputs or outputs."""
+    """The signatures of one model's inputs or outputs. ``latest``: the last one, if it is plain and checked."""
 
     def __init__(self) -> None:
         self._known: Dict[Any, Signature] = {}
-        self._last: Optional[Signature] = None  # if it is one of plain arrays
-
-    def repeated(self, arrays: Mapping[str, Any]) -> Optional[Signature]:
-        """The last signature, if these arrays have it."""
-        last = self._last
-        return last if last is not None and last.fits(arrays) else None
+        self.latest: Optional[Signature] = None
 
     def of(self, arrays: Mapping[str, Any]) -> Signature:
         """The signature of arrays by name. Raises AttributeError or TypeError if they are none."""
-        repeated = self.repeated(arrays)
-        if repeated is not None:
-            return repeated
+        latest = self.latest
+        if latest is not None and latest.fits(arrays):
+            return latest
         tensors = tuple([(name, array.dtype, array.shape) for name, array in arrays.items()])
         types = tuple([type(array) for array in arrays.values()])
         key = (tensors, types)
@@ -58,6 +54,13 @@ class Signatures:
         if signature is None:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            signature = self._known[key] = Signature(tensors)
-        self._last = signature if all(type_ is _ndarray for type_ in types) else None
+            plain = all(type_ is _ndarray for type_ in types)
+            signature = self._known[key] = Signature(tensors, plain)
+        self.latest = signature if signature.plain and signature.checked else None
         return signature
+
+    def check(self, signature: Signature) -> None:
+        """Note that tensors like the last ones, whose signature it is, are in order."""
+        signature.checked = True
+        if signature.plain:
+            self.latest = signature

@@ -26,8 +26,10 @@ Whatever the other process may read at any moment is written as one aligned u64,
 import platform
 import struct
 import threading
-from typing import Any, NamedTuple
+import time
+from typing import Any, NamedTuple, Optional, Tuple
 
+from neuropod_worker.shm import native
 from neuropod_worker.shm.mapping import Mapping
 from neuropod_worker.wire.codec import ProtocolViolation
 from neuropod_worker.wire.repeated import REPEATED_INFER, REPEATED_RESULT, Repeated
@@ -80,13 +82,15 @@ class Elsewhere(NamedTuple):
 # a slot before its ring, whose system call or locked instruction keeps the order.
 ORDERED_STORES = platform.machine() in ("x86_64", "AMD64")
 
+_clock = time.monotonic
+
 
 class Mailbox:
     """One direction: a ring of slots with one writer and one reader, each in its own process.
 
     Each side makes its own object and calls only its own half. Calls of one half are not thread-safe, but for
-    ``wake``. ``polled`` says that the reader looks at the slots by itself and is rung only while it sleeps; both
-    sides must agree on it.
+    ``wake``. `NativeMailbox` is the same with native code where a repeated call passes. ``polled`` says that the
+    reader looks at the slots by itself and is rung only while it sleeps; both sides must agree on it.
     """
 
     def __init__(
@@ -96,14 +100,13 @@ class Mailbox:
         self._bytes = mapping.buffer(slots_at, SLOTS * SLOT_SIZE)
         self._taken_word = mapping.buffer(taken_at, _WORD).cast("Q")
         self._asleep = mapping.buffer(asleep_at, _WORD).cast("Q")
-        self._pack_into, self._unpack_from, self._revive = repeated.pack_into, repeated.unpack_from, repeated.revive
+        self._pack_into, self._unpack_from, self.revive = repeated.pack_into, repeated.unpack_from, repeated.revive
         self._repeated_word = repeated.size | REPEATED << 32
         self._fence = threading.Lock()
         self.polled = polled
         self.written = 0
         self._known_taken = 0
         self._next = 1  # the number of the next message to take
-        self._next_at = 0  # where it will lie, in words
 
     # ---- the writer's half
 
@@ -137,8 +140,8 @@ class Mailbox:
     def put_elsewhere(self, place: Elsewhere) -> None:
         self.put(_ELSEWHERE.pack(*place), IN_ARENA)
 
-    def put_repeated(self, *words: int) -> None:
-        """Write the words of this mailbox's repeated message into the next slot."""
+    def send_repeated(self, bell: Any, *words: int) -> None:
+        """Write the words of this mailbox's repeated message into the next slot. Ring unless the reader is awake."""
         if self.written - self._known_taken >= SLOTS:
             self._check_room()
         slot = self.written % SLOTS
@@ -147,6 +150,24 @@ class Mailbox:
         self._words[at + 1] = self._repeated_word
         self.written = number = self.written + 1
         self._words[at] = number
+        self.wake(bell)
+
+    def exchange(
+        self, arrays: Any, layout: native.Layout, bell: Any, replies: "Mailbox", seconds: float, *words: int
+    ) -> Optional[int]:
+        """Place arrays and send an Infer with ``words``; look for its reply in ``replies`` as `poll` does.
+
+        Gives the frame of the outputs, when the reply was taken: a repeated Result that releases the frame of the
+        inputs. 0 if there is no such reply yet. None if the arrays do not fit: then nothing is sent.
+        """
+        if not native.place(arrays, layout):
+            return None
+        self.send_repeated(bell, *words)
+        answer = replies.repeated() if replies.polled and replies.poll(seconds) else None
+        if answer is None or answer[:4] != words[:4] or answer[4] != words[5]:
+            return 0
+        replies.taken()
+        return answer[5]
 
     def _check_room(self) -> None:
         if self.full:
@@ -171,9 +192,14 @@ class Mailbox:
         """Whether ``take`` has something to say."""
         return self._words[self._next_at] == self._next
 
-    def looked_at(self) -> "tuple[memoryview, int, int]":
-        """Words, position and number: once the word there is that number, a message has arrived."""
-        return self._words, self._next_at, self._next
+    def poll(self, seconds: float) -> bool:
+        """Look for so long, once at least, whether a message has arrived; True as soon as one has. Keeps the GIL."""
+        words, at, number = self._words, self._next_at, self._next
+        until = _clock() + seconds
+        while words[at] != number:
+            if _clock() >= until:
+                return False
+        return True
 
     def fall_asleep(self) -> bool:
         """Ask to be rung. True if the reader may sleep now, False if a message has come meanwhile."""
@@ -196,35 +222,68 @@ class Mailbox:
             if sequence > self._next or sequence < self._next - SLOTS:
                 raise ProtocolViolation("slot {} has number {}".format(self._next, sequence))
             return None
+        words = self.repeated()
+        if words is not None:
+            self.taken()
+            return self.revive(words)
         word = self._words[at + 1]
         start = at * _WORD + _SLOT_HEAD
-        if word == self._repeated_word:
-            message = self._revive(self._unpack_from(self._bytes, start))
-            self._taken()
-            return message
         length, flag = word & 0xFFFFFFFF, word >> 32
         if length > INLINE_LIMIT or flag not in (IN_SLOT, IN_ARENA):
             raise ProtocolViolation("slot {} has length {} and flag {}".format(sequence, length, flag))
         data = self._bytes[start : start + length].tobytes()
-        self._taken()
+        self.taken()
         if flag == IN_SLOT:
             return data
         if length != _ELSEWHERE.size:
             raise ProtocolViolation("slot {} refers to the arena with {} bytes".format(sequence, length))
         return Elsewhere(*_ELSEWHERE.unpack(data))
 
-    def _taken(self) -> None:
+    def repeated(self) -> Optional[Tuple[int, ...]]:
+        """A copy of the words of the next message, which is not taken yet; None if none has arrived or it is no
+        repeated one."""
+        at = self._next_at
+        if self._words[at] != self._next or self._words[at + 1] != self._repeated_word:
+            return None
+        return self._unpack_from(self._bytes, at * _WORD + _SLOT_HEAD)
+
+    def taken(self) -> None:
+        """The writer may have the next message's slot back."""
         self._taken_word[0] = number = self._next
-        self._next_at = number % SLOTS * _WORDS_PER_SLOT
         self._next = number + 1
+
+    @property
+    def _next_at(self) -> int:
+        """Where the next message will lie, in words."""
+        return (self._next - 1) % SLOTS * _WORDS_PER_SLOT
+
+
+MAILBOX: Any = Mailbox
+if native.library is not None:
+
+    class NativeMailbox(native.library.Ring, Mailbox):  # type: ignore[misc]
+        """Reads and writes repeated messages in native code."""
+
+        def __init__(
+            self, mapping: Mapping, slots_at: int, taken_at: int, asleep_at: int, repeated: Repeated, polled: bool
+        ) -> None:
+            at = [mapping.address + offset for offset in (slots_at, taken_at, asleep_at)]
+            Mailbox.__init__(self, mapping, slots_at, taken_at, asleep_at, repeated, polled)
+            native.library.Ring.__init__(
+                self, *at, SLOTS, _WORDS_PER_SLOT, self._repeated_word, len(repeated.fields), polled
+            )
+
+    MAILBOX = NativeMailbox
 
 
 def request_mailbox(mapping: Mapping, polled: bool) -> Mailbox:
-    return Mailbox(mapping, _REQUEST_SLOTS, _REQUESTS_TAKEN, _WORKER_ASLEEP, REPEATED_INFER, polled)
+    mailbox: Mailbox = MAILBOX(mapping, _REQUEST_SLOTS, _REQUESTS_TAKEN, _WORKER_ASLEEP, REPEATED_INFER, polled)
+    return mailbox
 
 
 def reply_mailbox(mapping: Mapping, polled: bool) -> Mailbox:
-    return Mailbox(mapping, _REPLY_SLOTS, _REPLIES_TAKEN, _CLIENT_ASLEEP, REPEATED_RESULT, polled)
+    mailbox: Mailbox = MAILBOX(mapping, _REPLY_SLOTS, _REPLIES_TAKEN, _CLIENT_ASLEEP, REPEATED_RESULT, polled)
+    return mailbox
 
 
 assert CONTROL_SIZE % _WORD == 0

@@ -5,17 +5,18 @@ shared memory already stay where they are. The receiving half checks a definitio
 that it refers to and keeps the views.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Any, Callable, Deque, Dict, FrozenSet, Iterable, List, Optional, Tuple
 
 import numpy as np
 
 from neuropod_worker.errors import SpecError
 from neuropod_worker.problem.dtypes import DTYPES, numpy_dtype
+from neuropod_worker.shm import native
 from neuropod_worker.shm.arena import ALIGNMENT, Arena, SharedMemoryExhausted
 from neuropod_worker.shm.control import Elsewhere
 from neuropod_worker.shm.mapping import Mapping
-from neuropod_worker.shm.placed import Owner, Placed, SharedFile, lend, owned_bytes, placed, take_back
+from neuropod_worker.shm.placed import COPIED_BYTES, Owner, Placed, SharedFile, lend, owned_bytes, placed, take_back
 from neuropod_worker.shm.strings import decode_strings, element_count, encode_strings
 from neuropod_worker.wire.codec import ProtocolViolation
 from neuropod_worker.wire.messages import IN_ARENA, IN_FILE, Tensor
@@ -59,16 +60,16 @@ def view_memory(mapping: Mapping, offset: int, dtype: np.dtype, shape: Tuple[int
 class SentFrame:
     """A frame of this side's arena. ``tensors`` is its definition until the first message has carried it."""
 
-    __slots__ = ("block", "file_ids", "id", "key", "lent", "nbytes", "released", "tensors", "views")
+    __slots__ = ("block", "file_ids", "id", "key", "layout", "lent", "nbytes", "tensors", "views")
 
     def __init__(self, id: int, key: Any, block: Optional[int], nbytes: int) -> None:
         self.id = id
         self.key = key
         self.block = block
         self.nbytes = nbytes
-        self.released = 0  # when, counted in releases
         self.tensors: Optional[Tuple[Tensor, ...]] = ()
         self.views: Tuple[Optional[np.ndarray], ...] = ()  # to copy to; None where nothing is copied
+        self.layout: native.Layout = ()  # the same for `native.place`, if that can be used
         self.file_ids: FrozenSet[int] = frozenset()  # other files that its tensors lie in
         self.lent: Tuple[Tuple[Placed, np.ndarray], ...] = ()  # arrays that the receiver reads in place
 
@@ -87,9 +88,8 @@ class SendingFrames:
         self._next_id = 1
         self._lent: Dict[int, SentFrame] = {}
         self._idle: Dict[Any, List[SentFrame]] = {}
-        self._idle_frames = 0
+        self._by_age: "OrderedDict[int, SentFrame]" = OrderedDict()  # the unused ones, as they were released
         self._idle_bytes = 0
-        self._releases = 0
         self._freed: Deque[int] = (
             deque()
         )  # blocks of `place` whose arrays are gone; finalizers append, from any thread
@@ -111,10 +111,8 @@ class SendingFrames:
                 break
         idle = self._idle.get(key)
         if idle:
-            frame = idle.pop()
-            self._idle_frames -= 1
-            self._idle_bytes -= frame.nbytes
-            self._lent[frame.id] = frame
+            frame = idle[-1]
+            self.lend(frame)
             for view, array in zip(frame.views, arrays.values()):
                 if view is not None:
                     view[...] = array
@@ -124,6 +122,26 @@ class SendingFrames:
             frame.lent = tuple([(place, array) for place, array in zip(places, arrays.values()) if place])
             lend(frame.lent)
         return frame
+
+    def reusable(self, key: Any) -> Optional[SentFrame]:
+        """The unused frame that the next `acquire` with ``key`` takes, if `native.place` can fill it."""
+        idle = self._idle.get(key)
+        return idle[-1] if idle and idle[-1].layout else None
+
+    def fill(self, key: Any, arrays: Any) -> Optional[SentFrame]:
+        """Like `acquire`; None for the first frame with ``key``, for arrays that are not like those, and for many."""
+        frame = self.reusable(key)
+        if frame is None or not native.place(arrays, frame.layout):
+            return None
+        self.lend(frame)
+        return frame
+
+    def lend(self, frame: SentFrame) -> None:
+        """The receiver has the frame that `reusable` gave."""
+        self._idle[frame.key].pop()
+        del self._by_age[frame.id]
+        self._idle_bytes -= frame.nbytes
+        self._lent[frame.id] = frame
 
     def _lay_out(self, key: Any, arrays: Dict[str, np.ndarray], places: "List[Optional[Placed]]") -> SentFrame:
         contents = [
@@ -163,6 +181,8 @@ class SendingFrames:
         frame.file_ids = frozenset([tensor.place[3] for tensor in tensors if tensor.place[0] == IN_FILE])
         if any(array.dtype.kind == "U" for array in arrays.values()):
             frame.key = None  # the bytes depend on the texts, so there is nothing to reuse
+        elif total <= COPIED_BYTES and not any(places):
+            frame.layout = tuple([(name, view, view.nbytes) for name, view in zip(arrays, views) if view is not None])
         return frame
 
     def put_bytes(self, message: bytes) -> Elsewhere:
@@ -179,10 +199,9 @@ class SendingFrames:
         try:
             return self._arena.allocate(nbytes)
         except SharedMemoryExhausted:
-            if not self._idle_frames:
+            if not self._by_age:
                 raise
-            while self._idle_frames:
-                self._evict()
+            self._evict_all()
             return self._arena.allocate(nbytes)
 
     def place(self, nbytes: int) -> np.ndarray:
@@ -209,36 +228,34 @@ class SendingFrames:
                 self._drop(frame)
             else:
                 self._idle.setdefault(frame.key, []).append(frame)
-                self._idle_frames += 1
+                self._by_age[id] = frame
                 self._idle_bytes += frame.nbytes
-                self._releases += 1
-                frame.released = self._releases
-        while self._idle_frames > _IDLE_FRAMES or self._idle_bytes > _IDLE_BYTES:
-            self._evict()
+        while len(self._by_age) > _IDLE_FRAMES or self._idle_bytes > _IDLE_BYTES:
+            self._evict(next(iter(self._by_age.values())))
 
-    def _evict(self) -> None:
-        """Drop the frame that has been idle for the longest time: the first one of some signature."""
-        oldest = min([frames[0] for frames in self._idle.values() if frames], key=lambda frame: frame.released)
-        del self._idle[oldest.key][0]
-        self._idle = {key: frames for key, frames in self._idle.items() if frames}
-        self._idle_frames -= 1
-        self._idle_bytes -= oldest.nbytes
-        self._drop(oldest)
+    def _evict(self, frame: SentFrame) -> None:
+        """Drop an unused frame."""
+        frames = self._idle[frame.key]
+        frames.remove(frame)
+        if not frames:
+            del self._idle[frame.key]
+        del self._by_age[frame.id]
+        self._idle_bytes -= frame.nbytes
+        self._drop(frame)
+
+    def _evict_all(self) -> None:
+        for frame in list(self._by_age.values()):
+            self._evict(frame)
 
     def trim(self) -> None:
         """Drop all unused frames and give their memory back to the system."""
-        while self._idle_frames:
-            self._evict()
+        self._evict_all()
         self._arena.trim()
 
     def forget_file(self, file: int) -> None:
         """Retire the unused frames with tensors in a file."""
-        for key, frames in self._idle.items():
-            for frame in [frame for frame in frames if file in frame.file_ids]:
-                self._idle[key].remove(frame)
-                self._idle_frames -= 1
-                self._idle_bytes -= frame.nbytes
-                self._drop(frame)
+        for frame in [frame for frame in self._by_age.values() if file in frame.file_ids]:
+            self._evict(frame)
 
     def end(self) -> None:
         """The receiver is gone: what was lent to it is free."""
@@ -281,9 +298,7 @@ class ReceivedFrame:
 
     def copies(self) -> Dict[str, np.ndarray]:
         """The tensors by name, all of them private."""
-        if self._numeric is not None:
-            return {name: view.copy() for name, view in self._numeric.items()}
-        return {name: array.copy() for name, array in self.arrays().items()}
+        return native.copies(self.arrays() if self._numeric is None else self._numeric)
 
 
 class ReceivingFrames:
@@ -296,6 +311,10 @@ class ReceivingFrames:
         self._mapping = mapping
         self._find_file = find_file
         self._frames: Dict[int, ReceivedFrame] = {}
+
+    def find(self, id: int) -> Optional[ReceivedFrame]:
+        """The frame ``id``, if it was defined."""
+        return self._frames.get(id)
 
     def frame(self, id: int, tensors: Optional[Tuple[Tensor, ...]]) -> ReceivedFrame:
         """The frame ``id``, defined now if ``tensors`` is given. Raises ProtocolViolation."""

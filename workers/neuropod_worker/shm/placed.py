@@ -15,7 +15,7 @@ from neuropod_worker.shm.mapping import Mapping
 
 _last_file = [0]
 _lending = threading.Lock()  # an array may be lent to several workers at once
-LEAST_BYTES = 16 * 1024  # a smaller array is copied sooner than it is recognised, lent and taken back (2 us)
+COPIED_BYTES = 64 * 1024  # what has no more is copied (5 us) sooner than it is recognised, lent and taken back
 
 
 class SharedFile:
@@ -91,7 +91,7 @@ def placed(array: np.ndarray) -> Optional[Placed]:
     """
     nbytes = array.nbytes
     base: Any = array.base
-    if nbytes < LEAST_BYTES or base is None:
+    if nbytes <= COPIED_BYTES or base is None:
         return None
     while type(base) is np.ndarray:
         base = base.base

@@ -1,4 +1,4 @@
-"""The wait for a message: hard tries, then tries with ``sched_yield`` between them, then sleep until a ring.
+"""The wait for a message: tries, then tries with ``sched_yield`` between them, then sleep until a ring.
 
 Whoever sleeps is woken by the kernel, on a machine whose core went idle 25-75 us later. Whoever tries has the message
 at once, and costs a core meanwhile; and where the peer or other processes want this very core, a sleeper is served
@@ -16,7 +16,9 @@ from neuropod_worker.shm.control import Mailbox
 from neuropod_worker.shm.libc import keeping_gil
 from neuropod_worker.shm.quota import cpu_quota
 
-_HARD_TRIES = 25
+_HARD_S = 25e-6  # in less, a small model answers
+_BETWEEN_YIELDS_S = 1e-6
+_RUNG_TRIES = 25
 _CONTESTED_YIELD_S = 10e-6  # a yield to nobody takes 0.5 us
 _LOST_S = 50e-6  # in contested yields of one wait; an interrupt now and then takes less
 _LONGEST_S = 1e-3  # polled for at most, as expected: a thousand calls a second
@@ -59,6 +61,10 @@ class Patience:
             return 0.0
         return 1.5 * self._expected_s + _SLACK_S
 
+    def soon(self) -> bool:
+        """Whether waits are so short that a yield may take longer, and tries have led to something."""
+        return self._expected_s <= _HARD_S and not self._failures
+
     def failed(self) -> None:
         """The tries led to nothing."""
         self._failures = min(self._failures + 1, _MOST_FAILURES)
@@ -83,7 +89,7 @@ class PolledWait:
         self._mailbox = mailbox
         self._bell = bell
         self._spins = kind == "spin"
-        self._hard_tries = 0 if kind == "block" else _HARD_TRIES
+        self.hard_s = 0.0 if kind == "block" else _HARD_S
         quota = cpu_quota()
         scarce = quota is not None and quota < _FEWEST_CPUS
         self._patience = None if kind == "block" else Patience(_LONGEST_BY_QUOTA_S if scarce else _LONGEST_S)
@@ -94,11 +100,10 @@ class PolledWait:
 
     def catch(self) -> bool:
         """True if a message has arrived or does so during the tries."""
-        words, at, number = self._mailbox.looked_at()
-        for _ in range(self._hard_tries):
-            if words[at] == number:
-                self._since = None
-                return True
+        poll = self._mailbox.poll
+        if poll(self.hard_s):
+            self._since = None
+            return True
         patience = self._patience
         if patience is None:
             return False
@@ -120,23 +125,27 @@ class PolledWait:
             _sched_yield()
             before, now = now, _clock()
             contested = now - before > _CONTESTED_YIELD_S
-            for _ in range(_HARD_TRIES):
-                if words[at] == number:
-                    self._took, self._contested = now - self._since, contested
-                    self._since = None
-                    return True
+            if poll(_BETWEEN_YIELDS_S):
+                self._took, self._contested = now - self._since, contested
+                self._since = None
+                return True
             if contested:
                 lost += now - before
                 if lost > _LOST_S:
                     break
         patience.failed()
+        self.hard_s = 0.0
         return False
 
     def _learn(self, patience: Patience) -> None:
         if not self._contested:
             patience.succeeded()
-        patience.lasted(self._took)
+        self._lasted(patience, self._took)
         self._took = 0.0
+
+    def _lasted(self, patience: Patience, seconds: float) -> None:
+        patience.lasted(seconds)
+        self.hard_s = _HARD_S if patience.soon() and not self._contested else 0.0
 
     def sleep(self, seconds: float) -> None:
         """Until a message arrives, at most ``seconds``. May return early."""
@@ -150,7 +159,7 @@ class PolledWait:
                 self._bell.wait(max(seconds, 0.0))
             mailbox.wake_up()
         if self._patience is not None and self._since is not None and mailbox.arrived:
-            self._patience.lasted(_clock() - self._since)
+            self._lasted(self._patience, _clock() - self._since)
             self._since = None
 
 
@@ -165,7 +174,8 @@ class RungWait:
 
     def __init__(self, bell: Any, kind: str) -> None:
         self._bell = bell
-        self._tries = 0 if kind == "block" else _HARD_TRIES
+        self.hard_s = 0.0  # the slot itself may not be looked at
+        self._tries = 0 if kind == "block" else _RUNG_TRIES
 
     def catch(self) -> bool:
         """True if it was rung, or is during the tries."""
