@@ -33,7 +33,9 @@ def limited_processor(processors: float) -> Iterator[None]:
         try:
             yield
         finally:
-            (before / "cgroup.procs").write_text(str(os.getpid()))
+            # Not this process alone: the resource tracker of multiprocessing, once started, stays as long as it does.
+            for pid in (ours / "cgroup.procs").read_text().split():
+                (before / "cgroup.procs").write_text(pid)
     finally:
         ours.rmdir()
 

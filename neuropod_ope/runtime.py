@@ -428,7 +428,7 @@ def _check_instances(instances: int) -> None:
 
 
 def _check_timeout(timeout: float | None, out_of_process: bool | None) -> None:
-    if timeout is not None and (out_of_process is False or not isinstance(timeout, (int, float)) or timeout <= 0):
+    if timeout is not None and (out_of_process is False or not isinstance(timeout, (int, float)) or not timeout > 0):
         raise ValueError(
             f"timeout={timeout!r}, out_of_process={out_of_process}: a timeout is a number of seconds above 0, "
             "and needs a model that runs out of process"

@@ -1,6 +1,9 @@
 """What a user installs works: both distributions, from the checkout, into an empty virtualenv."""
 
+import os
+import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,25 @@ def test_both_distributions_install_into_an_empty_virtualenv_and_work(tmp_path):
     assert run.returncode == 0, run.stderr
     command = subprocess.run([python.with_name("neuropod-ope"), "--version"], capture_output=True, text=True)
     assert command.stdout.startswith("neuropod-ope 0.")
+
+
+COMPILER = sysconfig.get_config_var("CC").split()[0]
+
+
+@pytest.mark.workers
+@pytest.mark.parametrize("compiler", [COMPILER, "false"])
+def test_a_compiler_makes_native_code_and_none_is_needed(tmp_path, compiler):
+    if shutil.which(compiler) is None:
+        pytest.skip(f"there is no {compiler} on this machine")
+    made_before = shutil.ignore_patterns("build", "*.egg-info", "*.so")
+    shutil.copytree(ROOT / "workers", tmp_path / "workers", ignore=made_before)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([interpreter("3.11"), "-m", "venv", tmp_path / "venv"], check=True)
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", tmp_path / "workers"]
+    subprocess.run(install, env={**os.environ, "CC": compiler}, check=True, capture_output=True)
+    shows = "from neuropod_worker.shm import native; print(native.library is not None)"
+    shown = subprocess.run([python, "-c", shows], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert shown.stdout.strip() == str(compiler != "false")
 
 
 PACKAGES = """

@@ -4,7 +4,10 @@ Spinning, both sides ask for samples without ever sleeping; with events, each sl
 """
 
 import ctypes
+import os
+import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -31,8 +34,12 @@ def _domain() -> Iterator[Path]:
         try:
             yield Path(folder)
         finally:
-            for left in _SHARED_MEMORY.glob(f"{Path(folder).name}*"):
-                left.unlink()
+            _remove_files(Path(folder))
+
+
+def _remove_files(domain: Path) -> None:
+    for left in _SHARED_MEMORY.glob(f"{domain.name}*"):
+        left.unlink(missing_ok=True)
 
 
 class _Side:
@@ -114,7 +121,17 @@ def _exchange(domain: Path, case: Case, events: bool) -> Iterator[Exchange]:
         process.join()
 
 
+def _end_with(client: Connection, domain: Path) -> None:
+    """iceoryx2 tells nobody that the other side was killed."""
+    client.poll(None)
+    if domain.exists():  # otherwise the client has ended in order
+        _remove_files(domain)
+        shutil.rmtree(domain, ignore_errors=True)
+        os._exit(1)
+
+
 def _serve(domain: Path, case: Case, events: bool, client: Connection) -> None:
+    threading.Thread(target=_end_with, args=(client, domain), daemon=True).start()
     side = _Side(domain, "replies", "requests", case.nbytes, events)
     client.send_bytes(b"subscribed")
     while True:

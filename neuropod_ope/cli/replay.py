@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from neuropod_ope.capsule import Capsule, read_capsule
+from neuropod_ope.cli.arguments import seconds
 from neuropod_ope.environment import default_cache_dir
 from neuropod_ope.replay import replay_capsule
 from neuropod_ope.runtime import Runtime
@@ -22,7 +23,7 @@ def add_replay_command(subparsers: argparse._SubParsersAction[argparse.ArgumentP
     command.add_argument("--show", action="store_true", help="only tell what is in it")
     command.add_argument(
         "--timeout",
-        type=float,
+        type=seconds,
         default=60.0,
         metavar="S",
         help="seconds that the call may take (default: %(default)s)",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neuropod_ope.cli.arguments import seconds
 from neuropod_ope.environment import default_cache_dir
 from neuropod_ope.errors import PackageError
 from neuropod_ope.runtime import Runtime
@@ -40,7 +41,7 @@ def add_run_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPars
         "--out-of-process", dest="out_of_process", action="store_true", help="default: only if it has to"
     )
     command.add_argument("--python", metavar="PATH", help="run the worker with this existing interpreter")
-    command.add_argument("--timeout", type=float, metavar="S", help="seconds that the call may take")
+    command.add_argument("--timeout", type=seconds, metavar="S", help="seconds that the call may take")
     command.add_argument("--cache-dir", type=Path, default=default_cache_dir(), help="default: %(default)s")
     command.set_defaults(run=_run, refuse=command.error, out_of_process=None)
 

@@ -1,14 +1,18 @@
 import os
 import tempfile
+from pathlib import Path
+from select import select
+from subprocess import PIPE, Popen
 
 import numpy as np
 import pytest
 
 from benchmarks.adversities import adversity
-from benchmarks.agents import Agents, Failed
+from benchmarks.agents import ROOT, Agents, Failed
 from benchmarks.cases import CASES
 from benchmarks.contenders import BARE, CONTENDERS
 from benchmarks.contenders.messages import Adder, Sender
+from benchmarks.environments import environment_with
 from benchmarks.figures import Figure, Missing, NotPossible
 from benchmarks.placement import ONE_CORE, descendants, placed
 from benchmarks.suites.rounds import Row, contender_rows, interleaved
@@ -82,6 +86,37 @@ def test_iceoryx_leaves_no_files(agents, contender):
     assert _iceoryx_files() <= before
 
 
+OPENS_AN_EXCHANGE = """
+import sys
+from benchmarks.cases import CASES
+from benchmarks.contenders import CONTENDERS
+with CONTENDERS[sys.argv[1]].open(CASES["1 KB"]) as exchange:
+    exchange.call()
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("contender", ["iceoryx2, spinning", "iceoryx2, events"])
+def test_iceoryx_leaves_nothing_when_its_client_is_killed(contender):
+    before = _iceoryx_files()
+    try:
+        python = environment_with(CONTENDERS[contender].packages)
+    except NotPossible as reason:
+        pytest.skip(str(reason))
+    command = [python, "-c", OPENS_AN_EXCHANGE, contender]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "workers")])}
+    with Popen(command, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=environment) as client:
+        assert client.stdout.readline() == b"open\n"
+        server = [pid for pid in descendants(client.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        (ended,) = map(os.pidfd_open, server)
+        client.kill()
+    assert select([ended], [], [], 30)[0]
+    os.close(ended)
+    assert _iceoryx_files() <= before
+
+
 def _iceoryx_files():
     folders = ("/dev/shm", tempfile.gettempdir())
     return {name for folder in folders for name in os.listdir(folder) if name.startswith(FILES_PREFIX)}
@@ -120,11 +155,14 @@ def test_workers_run_on_the_core_that_they_were_placed_on():
     assert os.sched_getaffinity(0) == before
 
 
-def test_half_a_cpu_is_a_quota_of_half_a_cpu_and_is_given_back():
+@pytest.mark.workers
+def test_half_a_cpu_is_a_quota_of_half_a_cpu_and_is_given_back_also_where_processes_remain():
     before = cpu_quota()
     try:
         with adversity("half a CPU"):
             assert cpu_quota() == 0.5
+            with CONTENDERS["multiprocessing Pipe"].open(CASES["1 KB"]):  # its resource tracker stays
+                pass
     except NotPossible as reason:
         pytest.skip(str(reason))
     assert cpu_quota() == before

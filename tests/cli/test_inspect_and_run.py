@@ -173,6 +173,15 @@ def test_options_of_a_worker_do_not_go_with_in_process(tmp_path, capsys, option,
     assert f"{option} needs a worker: leave --in-process out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["run", "replay"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan"])
+def test_a_timeout_is_above_0(tmp_path, capsys, command, value):
+    with pytest.raises(SystemExit) as error:
+        main([command, str(tmp_path), f"--timeout={value}"])
+    assert error.value.code == 2
+    assert f"argument --timeout: {value} is not above 0" in capsys.readouterr().err
+
+
 @pytest.mark.workers
 def test_run_shows_the_worker(tmp_path, command):
     path = doubling(tmp_path, test_input_data={"x": X})
