@@ -266,7 +266,8 @@ class Neuropod:
         """An uninitialised array for input ``name`` that reaches the worker without a copy. Reusable.
 
         Its dtype is the spec's. While a call with it is in flight it is read-only. It outlives the model. Parts of it
-        cross without a copy, too, if they are contiguous. Raises SpecError, SharedMemoryExhausted.
+        cross without a copy, too, if they are contiguous. At most 64 KB are ordinary memory and copied, which takes
+        less time. Raises SpecError, SharedMemoryExhausted.
         """
         return self._memory.allocate(name, shape)
 

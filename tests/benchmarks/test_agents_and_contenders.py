@@ -109,8 +109,9 @@ def test_iceoryx_leaves_nothing_when_its_client_is_killed(contender):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "workers")])}
     with Popen(command, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=environment) as client:
         assert client.stdout.readline() == b"open\n"
-        server = [pid for pid in descendants(client.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        (ended,) = map(os.pidfd_open, server)
+        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(client.pid)}
+        (server,) = [pid for pid, command in commands.items() if b"spawn_main" in command]
+        ended = os.pidfd_open(server)
         client.kill()
     assert select([ended], [], [], 30)[0]
     os.close(ended)
