@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -127,9 +126,9 @@ class Neuropod:
         Raises SpecError (what does not fit the problem definition), ModelError (the model's own exception),
         WorkerDied, InferTimeout, SharedMemoryExhausted, HandleClosed.
         """
-        key = get_ident()
+        mark = object()
         try:
-            self._accepted.add(key)
+            self._accepted.add(id(mark))
             deadline = self._begin(timeout)
             if requested_outputs is None and self._state == "ready":
                 answer = self._executors[0].infer_at_once(self._reader.signatures.latest, inputs, deadline)
@@ -139,7 +138,7 @@ class Neuropod:
             executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
             return executor.submit(request, deadline).result(deadline)
         finally:
-            self._accepted.done(key)
+            self._accepted.done(id(mark))
 
     def submit(
         self,

@@ -28,7 +28,7 @@ def environment(tmp_path):
 
 
 @pytest.mark.workers
-@pytest.mark.parametrize("tests", ["shm", "client/test_repeated_calls.py"])
+@pytest.mark.parametrize("tests", ["client/test_repeated_calls.py"])
 def test_all_is_the_same_without_native_code(environment, tests):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", TESTS / tests]
     run = subprocess.run(command, cwd=TESTS, env=environment, capture_output=True, text=True)

@@ -1,6 +1,12 @@
 """The worker distribution. A setup.py, because the pip of a stock Python 3.6 builds nothing newer."""
 
+import sysconfig
+
 from setuptools import Extension, find_packages, setup
+
+# One library for all interpreters (stable ABI). Without a compiler all works, and small calls take longer.
+# Interpreters without a GIL have no stable ABI.
+NATIVE = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 setup(
     name="neuropod-worker",
@@ -10,11 +16,12 @@ setup(
     python_requires=">=3.6",
     packages=find_packages(include=["neuropod_worker", "neuropod_worker.*"]),
     package_data={"neuropod_worker": ["py.typed"]},
-    # One library for all interpreters (stable ABI). Without a compiler all works, and calls take longer.
     ext_modules=[
         Extension("neuropod_worker._native", ["neuropod_worker/_native.c"], py_limited_api=True, optional=True)
-    ],
-    options={"bdist_wheel": {"py_limited_api": "cp36"}},
+    ]
+    if NATIVE
+    else [],
+    options={"bdist_wheel": {"py_limited_api": "cp36"}} if NATIVE else {},
     install_requires=["numpy"],
     extras_require={"serve": ["msgpack>=1.0"]},
 )

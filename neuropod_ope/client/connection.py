@@ -197,14 +197,16 @@ class Connection:
             return None
         try:
             with self._lock:
-                if self._calls or self.ended is not None or not receiver.begin():
+                if self._calls or self.ended is not None:
                     return None
-                return self._infer_at_once(model, signature, inputs)
-        except BaseException:  # an interrupt, or no memory for the outputs
-            self._give_up(None, _INTERRUPTED)
-            raise
+                try:
+                    return self._infer_at_once(model, signature, inputs) if receiver.begin() else None
+                except BaseException:  # an interrupt, or no memory for the outputs
+                    self._give_up(None, _INTERRUPTED)
+                    raise
+                finally:
+                    receiver.end_if_begun()
         finally:
-            receiver.end_if_begun()
             if self._death is not None:  # as in `wait`
                 receiver.poke()
 
@@ -214,20 +216,23 @@ class Connection:
         frame = frames.reusable(signature)
         if frame is None or frames.retired or len(released) > 1 or self._line.turns or self._gone_files:
             return None
-        if model in self._closed_models:
+        if model in self._closed_models or self._requests.full:
             return None
-        number = self._last_request + 1
-        words = (self.incarnation, model, number, 0, released[0] if released else 0, frame.id)
-        bell, replies, seconds = self._request_bell, self._replies, self._wait.hard_s
+        number, giving_back = self._last_request + 1, released[0] if released else 0
+        words = (self.incarnation, model, number, 0, giving_back, frame.id)
+        bell, replies, seconds = self._request_bell, self._replies, self._wait.spin_s
         answer = self._requests.exchange(inputs, frame.layout, bell, replies, seconds, *words)
         if answer is None:
             return None
         self._last_request = number
-        if released:
+        if giving_back:
             released.popleft()
-        if answer:
+        outputs = self._frames.find(answer)
+        if outputs is not None:
+            replies.taken()
             self.blameless = True
-            return self._outputs.read(self._frames.frame(answer, None))
+            return self._outputs.read(outputs)
+        self._wait.spun()
         frames.lend(frame)
         self._calls[number] = call = Call(model, number, _RUNNING, None)
         call.inputs = frame.views

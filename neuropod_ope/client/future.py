@@ -19,7 +19,7 @@ from neuropod_worker.problem.signatures import Signature
 
 Outputs = dict[str, np.ndarray]
 
-_NOTHING = Request(Signature((), plain=True), {}, None)
+_NOTHING = Request(Signature(()), {}, None)
 
 
 class Runner(Protocol):

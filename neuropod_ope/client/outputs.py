@@ -13,9 +13,8 @@ from collections import deque
 import numpy as np
 
 from neuropod_worker.shm.frames import ReceivedFrame
-from neuropod_worker.shm.placed import SharedFile
+from neuropod_worker.shm.placed import COPIED_BYTES, SharedFile
 
-COPY_LIMIT = 64 * 1024  # bytes: copying that much costs less than making and tracking an owner
 HELD_LIMIT = 2**30  # bytes of views per worker; beyond that outputs are copied: keeping results is no error
 
 
@@ -77,7 +76,7 @@ class OutputReader:
 
     def read(self, frame: ReceivedFrame) -> dict[str, np.ndarray]:
         """The tensors of ``frame``, by name."""
-        if frame.nbytes <= COPY_LIMIT or self._held_now() + frame.nbytes > HELD_LIMIT:
+        if frame.nbytes <= COPIED_BYTES or self._held_now() + frame.nbytes > HELD_LIMIT:
             outputs = frame.copies()
             self.released.append(frame.id)
             return outputs

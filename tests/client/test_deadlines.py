@@ -91,9 +91,11 @@ def test_the_error_of_a_late_call_shows_where_the_model_was(model, order, shows)
 
 
 def test_a_stopped_worker_tells_its_stacks_too(model):
-    while model.health().progress[0].step != "waiting":  # asleep: between two bytecodes the stacks can be incomplete
+    worker = psutil.Process(model.workers[0].pid)
+    # Asleep: between two bytecodes the stacks can be incomplete.
+    while model.health().progress[0].step != "waiting" or worker.status() != psutil.STATUS_SLEEPING:
         os.sched_yield()
-    psutil.Process(model.workers[0].pid).suspend()
+    worker.suspend()
     error = late(model, "")
     assert "in serve" in error.stacks
 

@@ -19,7 +19,7 @@ from neuropod_worker.problem.signatures import Signature
 
 def task(deadline=None, detached=True, array=None):
     inputs = {"x": np.zeros(1) if array is None else array}
-    return Task(Request(Signature((), plain=True), inputs, None), deadline, detached, None)
+    return Task(Request(Signature(()), inputs, None), deadline, detached, None)
 
 
 def test_a_line_serves_those_first_that_came_first():

@@ -198,8 +198,10 @@ def exchange(memory, bell):
 SENT = m.Infer(1, 2, 3, 4, (), (), 5, None, None)
 
 
-def test_an_exchange_places_sends_and_takes_its_reply(exchange):
-    assert exchange(answer=ANSWER) == (6, 3.0, SENT, None)
+def test_an_exchange_places_sends_and_finds_its_reply(exchange):
+    got, placed, sent, reply = exchange(answer=ANSWER)
+    assert (got, placed, sent) == (6, 3.0, SENT)
+    assert (type(reply), reply.frame) == (m.Result, 6)
 
 
 def test_an_exchange_whose_arrays_do_not_fit_sends_nothing(exchange):

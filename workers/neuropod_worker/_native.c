@@ -1,7 +1,7 @@
 /* The memory operations of a repeated call. `shm/native.py` says what each function does and has its twin in Python.
 
-One library serves all interpreters from 3.6 on: it uses only the stable ABI. Functions keep the GIL throughout, so
-what they compare cannot change before they copy it. */
+One library serves all interpreters from 3.6 on: it uses only the stable ABI. No Python code runs between comparing
+arrays and copying them, so they cannot change in between. */
 
 #define Py_LIMITED_API 0x03060000
 #include <Python.h>
@@ -67,7 +67,7 @@ static int place_arrays(PyObject *arrays, PyObject *layout)
     Py_ssize_t at = 0, i, count = PyTuple_Size(layout);
     if (count < 0)
         return -1;
-    if (!PyDict_Check(arrays) || PyDict_Size(arrays) != count)
+    if (!PyDict_CheckExact(arrays) || PyDict_Size(arrays) != count)
         return 0;
     for (i = 0; PyDict_Next(arrays, &at, &key, &value); i++) {
         PyObject *entry = PyTuple_GetItem(layout, i);
@@ -78,7 +78,11 @@ static int place_arrays(PyObject *arrays, PyObject *layout)
         Py_ssize_t nbytes;
         if (size == NULL)
             return -1;
-        if (key != name && !(PyUnicode_Check(key) && PyUnicode_Compare(key, name) == 0))
+        if ((PyObject *)Py_TYPE(object) != array_type) {
+            PyErr_SetString(PyExc_TypeError, "the layout's views are no arrays");
+            return -1;
+        }
+        if (key != name && !(PyUnicode_CheckExact(key) && PyUnicode_Compare(key, name) == 0))
             return 0;
         /* By identity of the dtype: numpy has one object for each of the usual ones. */
         if ((PyObject *)Py_TYPE(value) != array_type || array->dtype != view->dtype || array->dimensions != view->dimensions
@@ -306,7 +310,6 @@ static PyObject *ring_exchange(PyObject *self, PyObject *args)
     if (!replies->polled || !arrives(replies, seconds) || !copy_words(replies, answer) || memcmp(words, answer, 4 * sizeof *words)
         || answer[4] != words[5])
         return PyLong_FromLong(0);
-    take_next(replies);
     return PyLong_FromUnsignedLongLong(answer[5]);
 }
 

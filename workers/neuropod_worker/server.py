@@ -18,7 +18,7 @@ import numpy as np
 from neuropod_worker import lifeline
 from neuropod_worker.backends import LoadedModel, LoadOptions, import_backend, load_model
 from neuropod_worker.backends.backend import load_error
-from neuropod_worker.failure import failure_of
+from neuropod_worker.failure import Failure, failure_of
 from neuropod_worker.outputs import place_outputs_with
 from neuropod_worker.package import read_package
 from neuropod_worker.problem.signatures import Signatures
@@ -171,20 +171,17 @@ class Server:
         """
         requests = self._requests
         words = requests.repeated()
-        if words is None:
-            return False
-        incarnation, model, _, _, released, frame_id = words
-        frame = self._inputs.find(frame_id)
-        if frame is None or model not in self._models or incarnation != self._incarnation:
+        if words is None or words[0] != self._incarnation:
             return False
         requests.taken()
+        released, frame_id = words[4:]
         if released:
             self._outputs.release((released,))
         now = monotonic_ns()
         if requests.arrived:
             self._queue.append((requests.revive(words), now))
             return False
-        self._infer(words[1:4], frame, None, now, now)
+        self._infer(words[1:4], self._inputs.frame(frame_id, None), None, now, now)
         return True
 
     def _find_file(self, file: int) -> Mapping:
@@ -231,7 +228,7 @@ class Server:
             raise
         except BaseException as error:  # the model's own code may raise anything; SystemExit is no order to us
             self._end_forked_child()
-            self._fail(message[1:4], error, received, started)
+            self._fail(message[1:4], self._failure_of(error), received, started)
             self._step(message.model, m.Failed)
 
     def _step(self, model: int, kind: Any) -> None:
@@ -265,30 +262,32 @@ class Server:
         if model is None:
             raise ProtocolViolation("an Infer for model {}, which is not loaded".format(head[0]))
         self._stats.show(control.RUNNING, started, head[0], head[1])
-        outputs: Any = {}
+        inputs = outputs = sent = failure = None  # type: Any
         try:
-            try:
-                inputs, names = frame.arrays(), None if requested is None else model.selected(requested)
-                outputs = model.call(inputs, names)
-                self._end_forked_child()
-                finished = monotonic_ns()
-                sent = self._outputs.fill(model.signatures.latest, outputs) if names is None else None
-                if sent is None:
-                    outputs, signature = model.checked(outputs, names)
-                    sent = self._outputs.acquire(signature or self._signatures.of(outputs), outputs)
-            finally:
-                # Only now: an output may be a view of an input. What the model keeps is released when it lets go.
-                inputs = outputs = {}
-                self._release_input(frame)
+            inputs, names = frame.arrays(), None if requested is None else model.selected(requested)
+            outputs = model.call(inputs, names)
+            self._end_forked_child()
+            finished = monotonic_ns()
+            sent = self._outputs.fill(model.signatures.latest, outputs) if names is None else None
+            if sent is None:
+                outputs, signature = model.checked(outputs, names)
+                sent = self._outputs.acquire(signature or self._signatures.of(outputs), outputs)
+        except ProtocolViolation:
+            raise
         except BaseException as error:  # the model's own code may raise anything; SystemExit is no order to us
             self._end_forked_child()
-            self._fail(head, error, received, started)
+            failure = self._failure_of(error)
+        # Only now: an output may be a view of an input. What the model keeps is released when it lets go.
+        inputs = outputs = None
+        if self._kept:
+            self._recheck_kept()
+        self._release_input(frame)
+        if failure is not None:
+            self._fail(head, failure, received, started)
             return
         stats = self._stats
         stats.completed += 1
         stats.busy += finished - started
-        if self._kept:
-            self._recheck_kept()
         times = (received, started, finished, monotonic_ns())
         if sent.tensors is None and not self._outputs.retired and len(self._to_release) <= 1:
             released = self._to_release.popleft() if self._to_release else 0
@@ -303,11 +302,14 @@ class Server:
             sys.stderr.write("neuropod_ope: a forked child came back from the model's code: end it with os._exit()\n")
             os._exit(1)
 
-    def _fail(self, head: _Head, error: BaseException, received: int, started: int) -> None:
-        now = monotonic_ns()
+    def _failure_of(self, error: BaseException) -> Failure:
         failure = failure_of(error)
         # The traceback refers to the frames of the model's code, and these to the inputs.
         error.__traceback__ = error.__context__ = error.__cause__ = None
+        return failure
+
+    def _fail(self, head: _Head, failure: Failure, received: int, started: int) -> None:
+        now = monotonic_ns()
         self._stats.failed += 1
         self._reply(m.Failed, head, (received, started, now, now, *failure))
 

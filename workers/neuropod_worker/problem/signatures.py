@@ -13,15 +13,14 @@ _ndarray = np.ndarray  # looked up for each tensor of each call
 class Signature:
     """Alike calls have the same object, so a comparison or a dictionary needs no look at the tensors.
 
-    ``plain``: all of them are arrays of numpy's own class. ``checked``: tensors like these are in order.
+    ``checked``: tensors like these are in order.
     """
 
-    __slots__ = ("_names", "_tensors", "checked", "plain")
+    __slots__ = ("_names", "_tensors", "checked")
 
-    def __init__(self, tensors: Tuple[Tuple[str, Any, Tuple[int, ...]], ...], plain: bool) -> None:
+    def __init__(self, tensors: Tuple[Tuple[str, Any, Tuple[int, ...]], ...]) -> None:
         self._names = [name for name, _, _ in tensors]
         self._tensors = [(dtype, shape) for _, dtype, shape in tensors]
-        self.plain = plain
         self.checked = False
 
     def fits(self, arrays: Mapping[str, Any]) -> bool:
@@ -36,7 +35,7 @@ class Signature:
 
 
 class Signatures:
-    """The signatures of one model's inputs or outputs. ``latest``: the last one, if it is plain and checked."""
+    """The signatures of one model's inputs or outputs. ``latest``: the last one, if it is checked."""
 
     def __init__(self) -> None:
         self._known: Dict[Any, Signature] = {}
@@ -48,19 +47,16 @@ class Signatures:
         if latest is not None and latest.fits(arrays):
             return latest
         tensors = tuple([(name, array.dtype, array.shape) for name, array in arrays.items()])
-        types = tuple([type(array) for array in arrays.values()])
-        key = (tensors, types)
+        key = (tensors, tuple([type(array) for array in arrays.values()]))
         signature = self._known.get(key)
         if signature is None:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            plain = all(type_ is _ndarray for type_ in types)
-            signature = self._known[key] = Signature(tensors, plain)
-        self.latest = signature if signature.plain and signature.checked else None
+            signature = self._known[key] = Signature(tensors)
+        self.latest = signature if signature.checked else None
         return signature
 
     def check(self, signature: Signature) -> None:
-        """Note that tensors like the last ones, whose signature it is, are in order."""
+        """Note that the last ones, whose signature it is and which are plain arrays, are in order."""
         signature.checked = True
-        if signature.plain:
-            self.latest = signature
+        self.latest = signature

@@ -27,7 +27,7 @@ import platform
 import struct
 import threading
 import time
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple, Optional, Tuple, Type
 
 from neuropod_worker.shm import native
 from neuropod_worker.shm.mapping import Mapping
@@ -114,11 +114,10 @@ class Mailbox:
     def full(self) -> bool:
         if self.written - self._known_taken < SLOTS:
             return False
-        self._known_taken = self._taken_word[0]
-        if not 0 <= self.written - self._known_taken <= SLOTS:
-            raise ProtocolViolation(
-                "the reader says it took {} messages of {}".format(self._known_taken, self.written)
-            )
+        taken = self._taken_word[0]
+        if not 0 <= self.written - taken <= SLOTS:
+            raise ProtocolViolation("the reader says it took {} messages of {}".format(taken, self.written))
+        self._known_taken = taken
         return self.written - self._known_taken == SLOTS
 
     @property
@@ -157,8 +156,8 @@ class Mailbox:
     ) -> Optional[int]:
         """Place arrays and send an Infer with ``words``; look for its reply in ``replies`` as `poll` does.
 
-        Gives the frame of the outputs, when the reply was taken: a repeated Result that releases the frame of the
-        inputs. 0 if there is no such reply yet. None if the arrays do not fit: then nothing is sent.
+        Gives the frame of the outputs, whose reply the caller takes, if it is a repeated Result that releases the
+        frame of the inputs; 0 if there is no such reply yet. None if the arrays do not fit: then nothing is sent.
         """
         if not native.place(arrays, layout):
             return None
@@ -166,7 +165,6 @@ class Mailbox:
         answer = replies.repeated() if replies.polled and replies.poll(seconds) else None
         if answer is None or answer[:4] != words[:4] or answer[4] != words[5]:
             return 0
-        replies.taken()
         return answer[5]
 
     def _check_room(self) -> None:
@@ -258,7 +256,7 @@ class Mailbox:
         return (self._next - 1) % SLOTS * _WORDS_PER_SLOT
 
 
-MAILBOX: Any = Mailbox
+MAILBOX: Type[Mailbox] = Mailbox
 if native.library is not None:
 
     class NativeMailbox(native.library.Ring, Mailbox):  # type: ignore[misc]
@@ -267,8 +265,8 @@ if native.library is not None:
         def __init__(
             self, mapping: Mapping, slots_at: int, taken_at: int, asleep_at: int, repeated: Repeated, polled: bool
         ) -> None:
-            at = [mapping.address + offset for offset in (slots_at, taken_at, asleep_at)]
             Mailbox.__init__(self, mapping, slots_at, taken_at, asleep_at, repeated, polled)
+            at = [mapping.address + offset for offset in (slots_at, taken_at, asleep_at)]
             native.library.Ring.__init__(
                 self, *at, SLOTS, _WORDS_PER_SLOT, self._repeated_word, len(repeated.fields), polled
             )
@@ -277,13 +275,11 @@ if native.library is not None:
 
 
 def request_mailbox(mapping: Mapping, polled: bool) -> Mailbox:
-    mailbox: Mailbox = MAILBOX(mapping, _REQUEST_SLOTS, _REQUESTS_TAKEN, _WORKER_ASLEEP, REPEATED_INFER, polled)
-    return mailbox
+    return MAILBOX(mapping, _REQUEST_SLOTS, _REQUESTS_TAKEN, _WORKER_ASLEEP, REPEATED_INFER, polled)
 
 
 def reply_mailbox(mapping: Mapping, polled: bool) -> Mailbox:
-    mailbox: Mailbox = MAILBOX(mapping, _REPLY_SLOTS, _REPLIES_TAKEN, _CLIENT_ASLEEP, REPEATED_RESULT, polled)
-    return mailbox
+    return MAILBOX(mapping, _REPLY_SLOTS, _REPLIES_TAKEN, _CLIENT_ASLEEP, REPEATED_RESULT, polled)
 
 
 assert CONTROL_SIZE % _WORD == 0

@@ -129,7 +129,7 @@ class SendingFrames:
         return idle[-1] if idle and idle[-1].layout else None
 
     def fill(self, key: Any, arrays: Any) -> Optional[SentFrame]:
-        """Like `acquire`; None for the first frame with ``key``, for arrays that are not like those, and for many."""
+        """Like `acquire`; None for the first frame with ``key``, and for arrays that are large or not like those."""
         frame = self.reusable(key)
         if frame is None or not native.place(arrays, frame.layout):
             return None
@@ -161,11 +161,10 @@ class SendingFrames:
         tensors: List[Tensor] = []
         views: List[Optional[np.ndarray]] = []
         for offset, (name, array, content, place) in zip(offsets, contents):
-            native = content.dtype.newbyteorder("=")
-            dtype = "string" if content is not array else _NAME_OF[native]
+            dtype = content.dtype.newbyteorder("=")
             if place is None:
                 start = (frame.block or 0) + offset
-                view = view_memory(self._mapping, start, native, content.shape)
+                view = view_memory(self._mapping, start, dtype, content.shape)
                 view[...] = content
                 views.append(view)
                 where: Tuple[int, ...] = (IN_ARENA, start, content.nbytes)
@@ -175,7 +174,8 @@ class SendingFrames:
                 where = (IN_FILE, place.offset, content.nbytes, file.id)
                 if file is self._own_file:
                     where = (IN_ARENA, place.offset, content.nbytes)
-            tensors.append(Tensor(name, dtype, array.shape, where))
+            type_name = "string" if content is not array else _NAME_OF[dtype]
+            tensors.append(Tensor(name, type_name, array.shape, where))
         frame.tensors = tuple(tensors)
         frame.views = tuple(views)
         frame.file_ids = frozenset([tensor.place[3] for tensor in tensors if tensor.place[0] == IN_FILE])

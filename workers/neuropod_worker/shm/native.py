@@ -44,12 +44,13 @@ def _place(arrays: Any, layout: Layout) -> bool:
     False if it is none, or they are not contiguous, or not of just its names, dtypes and shapes in their order;
     then the views hold anything.
     """
-    if not isinstance(arrays, dict) or len(arrays) != len(layout):
+    if type(arrays) is not dict or len(arrays) != len(layout):
         return False
     for (name, array), (expected, view, _) in zip(arrays.items(), layout):
         # By identity of the dtype: numpy has one object for each of the usual ones, and comparing is slow.
         if (
-            name != expected
+            type(name) is not str
+            or name != expected
             or type(array) is not _ndarray
             or array.dtype is not view.dtype
             or array.shape != view.shape

@@ -16,7 +16,7 @@ from neuropod_worker.shm.control import Mailbox
 from neuropod_worker.shm.libc import keeping_gil
 from neuropod_worker.shm.quota import cpu_quota
 
-_HARD_S = 25e-6  # in less, a small model answers
+_SPIN_S = 25e-6  # in less, a small model answers
 _BETWEEN_YIELDS_S = 1e-6
 _RUNG_TRIES = 25
 _CONTESTED_YIELD_S = 10e-6  # a yield to nobody takes 0.5 us
@@ -63,7 +63,7 @@ class Patience:
 
     def soon(self) -> bool:
         """Whether waits are so short that a yield may take longer, and tries have led to something."""
-        return self._expected_s <= _HARD_S and not self._failures
+        return self._expected_s <= _SPIN_S and not self._failures
 
     def failed(self) -> None:
         """The tries led to nothing."""
@@ -89,7 +89,7 @@ class PolledWait:
         self._mailbox = mailbox
         self._bell = bell
         self._spins = kind == "spin"
-        self.hard_s = 0.0 if kind == "block" else _HARD_S
+        self.spin_s = 0.0 if kind == "block" else _SPIN_S
         quota = cpu_quota()
         scarce = quota is not None and quota < _FEWEST_CPUS
         self._patience = None if kind == "block" else Patience(_LONGEST_BY_QUOTA_S if scarce else _LONGEST_S)
@@ -101,7 +101,8 @@ class PolledWait:
     def catch(self) -> bool:
         """True if a message has arrived or does so during the tries."""
         poll = self._mailbox.poll
-        if poll(self.hard_s):
+        since = self._since
+        if poll(self.spin_s if since is None else 0.0):
             self._since = None
             return True
         patience = self._patience
@@ -110,13 +111,13 @@ class PolledWait:
         if self._took:
             self._learn(patience)
         now = _clock()
-        if self._since is None:
-            self._since = now
+        if since is None:
+            self._since = since = now - self.spin_s
         until = now + patience.seconds()
         if until == now:
             return False
         lost = 0.0
-        kept_until = now + _GIL_KEPT_S
+        kept_until = now - self.spin_s + _GIL_KEPT_S
         while now < until:
             if now > kept_until:
                 if not _is_alone():
@@ -126,7 +127,7 @@ class PolledWait:
             before, now = now, _clock()
             contested = now - before > _CONTESTED_YIELD_S
             if poll(_BETWEEN_YIELDS_S):
-                self._took, self._contested = now - self._since, contested
+                self._took, self._contested = now - since, contested
                 self._since = None
                 return True
             if contested:
@@ -134,8 +135,12 @@ class PolledWait:
                 if lost > _LOST_S:
                     break
         patience.failed()
-        self.hard_s = 0.0
+        self.spin_s = 0.0
         return False
+
+    def spun(self) -> None:
+        """The wait that follows has begun already: the caller has polled for ``spin_s`` itself."""
+        self._since = _clock() - self.spin_s
 
     def _learn(self, patience: Patience) -> None:
         if not self._contested:
@@ -145,7 +150,7 @@ class PolledWait:
 
     def _lasted(self, patience: Patience, seconds: float) -> None:
         patience.lasted(seconds)
-        self.hard_s = _HARD_S if patience.soon() and not self._contested else 0.0
+        self.spin_s = _SPIN_S if patience.soon() and not self._contested else 0.0
 
     def sleep(self, seconds: float) -> None:
         """Until a message arrives, at most ``seconds``. May return early."""
@@ -174,13 +179,16 @@ class RungWait:
 
     def __init__(self, bell: Any, kind: str) -> None:
         self._bell = bell
-        self.hard_s = 0.0  # the slot itself may not be looked at
+        self.spin_s = 0.0  # the slot itself may not be looked at
         self._tries = 0 if kind == "block" else _RUNG_TRIES
 
     def catch(self) -> bool:
         """True if it was rung, or is during the tries."""
         try_wait = self._bell.try_wait
         return any(try_wait() for _ in range(self._tries))
+
+    def spun(self) -> None:
+        """For no time."""
 
     def sleep(self, seconds: float) -> None:
         """Until a ring, at most ``seconds``."""
