@@ -247,6 +247,12 @@ class Connection:
         """With the lock held."""
         return len(self._calls) < IN_FLIGHT_LIMIT and not self._requests.full
 
+    @property
+    def _spare(self) -> bool:
+        """Whether there is room for what is not answered. It must not fill the mailbox: a caller without room waits for
+        a reply."""
+        return self._requests.untaken < IN_FLIGHT_LIMIT
+
     def join_line(self, owner: Awaited | None = None) -> Turn:
         """A place in line: ``wait`` for it (or for ``owner``), send with it, ``leave_line`` in any case."""
         with self._lock:
@@ -280,7 +286,7 @@ class Connection:
         """Tell the worker of an input in shared memory before the call that it is for. May be left out."""
         place = placed(array)
         with self._lock:
-            if place is None or self.ended is not None or self._requests.full:
+            if place is None or self.ended is not None or not self._spare:
                 return
             if self._introduce_file(place.owner.file):
                 where = (m.IN_FILE, place.offset, array.nbytes, place.owner.file.id)
@@ -290,7 +296,7 @@ class Connection:
     def trim(self) -> None:
         """Give unused memory of both directions back to the system."""
         with self._lock:
-            if self.ended is None and not self._requests.full:
+            if self.ended is None and self._spare:
                 self._inputs.trim()
                 self._say(m.Trim, released=drain(self._outputs.released), retired=drain(self._inputs.retired))
 
@@ -311,7 +317,7 @@ class Connection:
         return True
 
     def _close_files(self) -> None:
-        while self._gone_files and not self._requests.full:
+        while self._gone_files and self._spare:
             file = self._gone_files.popleft()
             self._introduced.discard(file)
             self._inputs.forget_file(file)

@@ -2,12 +2,16 @@
 
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
+import psutil
 import pytest
+from loaders import WAYS, Loader
 
 from neuropod_ope import HandleClosed, InferTimeout, ModelError, SpecError, WorkerDied
+from neuropod_ope.errors import ProtocolViolation
+from neuropod_worker.shm import control
 
 pytestmark = pytest.mark.workers
 
@@ -31,6 +35,21 @@ def load(d):
         if x[0] == -9: time.sleep(1000)
         if x[0] == -10: return {"y": x[::-1]}
         if x[0] == -11: return {"y": np.resize(2 * x, 100 * int(x[1]))}
+        return {"y": 2 * x}
+    return run
+"""
+
+LIES = """
+import gc
+from neuropod_worker.server import Server
+class Liar:
+    def __init__(self, replies, frame): self.replies, self.frame = replies, frame
+    def __getattr__(self, name): return getattr(self.replies, name)
+    def send_repeated(self, bell, *words): self.replies.send_repeated(bell, *words[:5], self.frame, *words[6:])
+def load(d):
+    (server,) = [it for it in gc.get_objects() if isinstance(it, Server)]
+    def run(x):
+        if x[0] < 0: server._replies = Liar(server._replies, -int(x[0]) - 1)
         return {"y": 2 * x}
     return run
 """
@@ -160,6 +179,55 @@ def test_repeated_calls_may_be_mixed_with_all_others(load_in_workers):
         assert model.infer({"x": np.ones(1)}, ["y"])["y"] == 2
         if number % 10 == 9:
             model.free_unused_memory()
+
+
+def test_an_output_that_is_dropped_during_a_call_gives_its_memory_back(load_in_workers, monkeypatch):
+    model = load_in_workers(OBEYS, X, Y)
+    original, held, places = control.MAILBOX.exchange, [], set()
+
+    def exchange(*arguments):
+        held.clear()
+        return original(*arguments)
+
+    monkeypatch.setattr(control.MAILBOX, "exchange", exchange)
+    for _ in range(20):
+        held.append(model.infer({"x": np.array([-11.0, 300.0])})["y"])
+        places.add(held[0].__array_interface__["data"][0])
+    assert len(places) < 5
+
+
+def test_inputs_of_calls_that_fail_are_given_back(tmp_path):
+    loader = Loader(tmp_path, **WAYS["worker"], memory_budget=2**20)
+    with loader.runtime:
+        model = loader(OBEYS, X, Y)
+        for _ in range(20):
+            with pytest.raises(ModelError):
+                model.infer({"x": np.full(20_000, -1.0)})
+
+
+def test_a_call_is_answered_however_much_was_said_before_that_is_not(load_in_workers):
+    model = load_in_workers(DOUBLES, X, Y)
+    repeat(model)
+    worker = psutil.Process(model.workers[0].pid)
+    worker.suspend()
+    for _ in range(100):
+        model.seal("x", np.ones(10_000))
+        model.free_unused_memory()
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(repeat, model)
+        early = wait([answer], 0.2).done
+        worker.resume()
+        answer.result()
+    assert not early
+
+
+@pytest.mark.parametrize("frame", [0, 999])
+def test_a_repeated_reply_that_names_no_frame_breaks_the_protocol(load_in_workers, frame):
+    model = load_in_workers(LIES, X, Y)
+    repeat(model)
+    with pytest.raises(ProtocolViolation, match=f"frame {frame} was never defined"):
+        model.infer({"x": np.array([-frame - 1.0, 0.0])})
+    repeat(model)
 
 
 def test_two_models_in_one_worker_are_called_in_turn(load_in_workers):

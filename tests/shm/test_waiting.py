@@ -98,6 +98,29 @@ def test_a_wait_is_tried_for_longer_than_the_recent_ones_lasted():
         assert seconds < patience_after(*[seconds] * 20).seconds() < 2 * seconds + 100e-6
 
 
+class Late:
+    """A mailbox whose message arrives at a time of its own clock; a look takes 1 us."""
+
+    def __init__(self, arrival):
+        self.now, self.arrival = 100.0, 100.0 + arrival
+
+    def poll(self, seconds):
+        self.now += max(seconds, 1e-6)
+        return self.now >= self.arrival
+
+
+@pytest.mark.parametrize("by", ["the wait", "the caller"])
+def test_a_wait_lasts_from_its_first_look_on(monkeypatch, by):
+    mailbox = Late(60e-6)
+    monkeypatch.setattr(waiting, "_clock", lambda: mailbox.now)
+    wait = PolledWait(mailbox, None, "adaptive")
+    if by == "the caller":
+        mailbox.poll(wait.spin_s)
+        wait.spun()
+    assert wait.catch()
+    assert wait._took == pytest.approx(60e-6, abs=5e-6)
+
+
 def test_waits_that_last_long_sleep_at_once():
     assert patience_after(*[1 / 30] * 20).seconds() == 0.0
 
