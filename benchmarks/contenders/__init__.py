@@ -45,6 +45,7 @@ IN_PLACE = "bare shared memory, spin flag: all in place"
 IN_PROCESS = "neuropod, in process"
 PLAIN = "neuropod, out of process: plain array"
 ALLOCATED = "neuropod, out of process: allocated input"
+ALL_PLACED = "neuropod, out of process: allocated input, output placed"
 BLOCKING, SPINNING = "neuropod, always blocking", "neuropod, always spinning"
 PIPE = "multiprocessing Pipe"
 SHARED_MEMORY_PIPE = "multiprocessing shared memory + Pipe"
@@ -58,7 +59,7 @@ CONTENDERS = {
         Contender(IN_PROCESS, "neuropod", "in_process"),
         Contender(PLAIN, "neuropod", "plain"),
         Contender(ALLOCATED, "neuropod", "allocated"),
-        Contender("neuropod, out of process: allocated input, output placed", "neuropod", "all_placed"),
+        Contender(ALL_PLACED, "neuropod", "all_placed"),
         Contender(BLOCKING, "neuropod", "blocking"),
         Contender(SPINNING, "neuropod", "spinning"),
         Contender(PIPE, "pipe", "pipe"),

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases import CASES
-from benchmarks.contenders.neuropod import model_of
-from benchmarks.measurements.round_trips import WARM_UP_PART, durations
+from benchmarks.contenders import CONTENDERS
+from benchmarks.measurements.round_trips import durations, warm_up
 from benchmarks.units import NS_PER_US
 from neuropod_worker.shm import control
 from neuropod_worker.shm.control import Mailbox
@@ -31,16 +31,15 @@ PHASES = (
 )
 
 
-def phases(case: str, longest_s: float) -> dict[str, float]:
+def phases(contender: str, case: str, longest_s: float) -> dict[str, float]:
     """Of a call's time, in microseconds: the median of each phase, and of all."""
-    (x,) = CASES[case].arrays()
     stamps: list[list[int]] = []
-    with model_of(CASES[case], out_of_process=True) as model:
-        durations(lambda: model.infer({"x0": x}), _MOST_CALLS // WARM_UP_PART, longest_s / WARM_UP_PART)
+    with CONTENDERS[contender].open(CASES[case]) as exchange:
+        warm_up(exchange.call, longest_s)
 
         def call() -> Any:
             stamps.append([time.monotonic_ns()])
-            answer = model.infer({"x0": x})
+            answer = exchange.call()
             stamps[-1].append(time.monotonic_ns())
             return answer
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.measurements.round_trips import WARM_UP_PART, durations, percentiles
+from benchmarks.measurements.round_trips import durations, percentiles, warm_up
 from benchmarks.units import US_PER_MS
 from neuropod_ope import Runtime, create_torchscript_neuropod
 
@@ -55,6 +55,6 @@ def latencies(way: str, shape: list[int], longest_s: float) -> dict[str, float]:
         given[...] = image
         if not np.allclose(model.infer({"image": given})["scores"], expected, atol=1e-4):
             raise AssertionError(f"{way}: another answer than torch's own")
-        durations(lambda: model.infer({"image": given}), _MOST_CALLS, longest_s / WARM_UP_PART)
+        warm_up(lambda: model.infer({"image": given}), longest_s)
         taken = durations(lambda: model.infer({"image": given}), _MOST_CALLS, longest_s)
     return {name: value / US_PER_MS for name, value in percentiles(taken).items()}

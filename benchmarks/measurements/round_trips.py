@@ -1,5 +1,6 @@
 """Calls back to back, one after the other."""
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from benchmarks.contenders import CONTENDERS, Exchange
 from benchmarks.placement import placed
 from benchmarks.units import NS_PER_US
 
-WARM_UP_PART = 5  # one fifth as many calls as are measured
+_WARM_UP_S = 0.3  # the kernel starts both sides on one core now and then, and takes a tenth of a second to part them
 _LEAST_CALLS = 5
 
 
@@ -26,8 +27,13 @@ def round_of(contender: str, case: str, longest_s: float, placement: str) -> lis
     with placed(placement) as place_workers, CONTENDERS[contender].open(the_case) as exchange:
         place_workers()
         check(exchange, the_case, contender)
-        durations(exchange.call, the_case.calls // WARM_UP_PART, longest_s / WARM_UP_PART)
+        warm_up(exchange.call, longest_s)
         return durations(exchange.call, the_case.calls, longest_s)
+
+
+def warm_up(call: Callable[[], Any], longest_s: float) -> None:
+    """As long as it takes until calls are as fast as they will be, but no longer than they are measured."""
+    durations(call, sys.maxsize, min(_WARM_UP_S, longest_s))
 
 
 def check(exchange: Exchange, case: Case, contender: str) -> None:

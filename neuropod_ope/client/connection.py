@@ -249,8 +249,8 @@ class Connection:
 
     @property
     def _spare(self) -> bool:
-        """Whether there is room for what is not answered. It must not fill the mailbox: a caller without room waits for
-        a reply."""
+        """Whether there is room for what is not answered. That must not fill the mailbox: who has no room waits for a
+        reply."""
         return self._requests.untaken < IN_FLIGHT_LIMIT
 
     def join_line(self, owner: Awaited | None = None) -> Turn:

@@ -15,7 +15,7 @@ from neuropod_worker.shm.mapping import Mapping
 
 _last_file = [0]
 _lending = threading.Lock()  # an array may be lent to several workers at once
-COPIED_BYTES = 64 * 1024  # what has no more is copied (5 us) sooner than it is recognised, lent and taken back
+COPIED_BYTES = 64 * 1024  # what has no more is copied sooner than it is recognised, lent and taken back (10 us)
 
 
 class SharedFile:
