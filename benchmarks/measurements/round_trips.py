@@ -12,7 +12,7 @@ from benchmarks.contenders import CONTENDERS, Exchange
 from benchmarks.placement import placed
 from benchmarks.units import NS_PER_US
 
-_WARM_UP_S = 0.3  # the kernel starts both sides on one core now and then, and takes a tenth of a second to part them
+_WARM_UP_S = 0.3  # the kernel may start both sides on one core, and take a tenth of a second to part them
 _LEAST_CALLS = 5
 
 
@@ -32,7 +32,7 @@ def round_of(contender: str, case: str, longest_s: float, placement: str) -> lis
 
 
 def warm_up(call: Callable[[], Any], longest_s: float) -> None:
-    """As long as it takes until calls are as fast as they will be, but no longer than they are measured."""
+    """Until both sides run where they will stay, but no longer than they are measured."""
     durations(call, sys.maxsize, min(_WARM_UP_S, longest_s))
 
 
