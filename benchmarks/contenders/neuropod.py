@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from benchmarks.cases import Case
 from benchmarks.contenders import Exchange
 from benchmarks.packages import packaged
@@ -50,16 +48,7 @@ def _opened(case: Case, allocated: bool = False, **options: Any) -> Iterator[Exc
         named = {f"x{n}": x for n, x in enumerate(case.arrays())}
         if allocated:
             named = {name: model.allocate_like(name, x) for name, x in named.items()}
-        names = [f"y{n}" for n in range(case.count)]
-
-        def call_one() -> list[np.ndarray]:
-            return [model.infer(named)["y0"]]
-
-        def call_many() -> list[np.ndarray]:
-            outputs = model.infer(named)
-            return [outputs[name] for name in names]
-
-        yield Exchange(list(named.values()), call_one if case.count == 1 else call_many)
+        yield Exchange(list(named.values()), lambda: list(model.infer(named).values()))
 
 
 def open_in_process(case: Case) -> Any:
