@@ -205,7 +205,12 @@ class Connection:
                     self._give_up(None, _INTERRUPTED)
                     raise
                 finally:
-                    receiver.end_if_begun()
+                    try:
+                        receiver.end()
+                    except RuntimeError:
+                        pass
+                    else:
+                        receiver.hand_on()
         finally:
             if self._death is not None:  # as in `wait`
                 receiver.poke()

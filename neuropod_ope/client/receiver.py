@@ -35,8 +35,12 @@ class ReceiverRole:
         self._receive = receive
         self._slice_s = slice_s
         self._clock = clock
-        # An RLock knows its owner: an interrupt can fall between taking the role and noting that it was taken.
-        self._role: Any = threading.RLock()
+        # An RLock knows its owner: an interrupt can fall between taking the role and noting that it was taken. It can
+        # also fall into any function of Python's, so whoever takes the role gives it back with a bare ``end`` in a
+        # ``finally``, in which no interrupt can come before it.
+        role = threading.RLock()
+        self._begin = role.acquire
+        self.end = role.release  # raises RuntimeError if it is not this thread's
         self._lock = threading.Lock()
         self._waiters: dict[threading.Event, Awaited] = {}
 
@@ -45,6 +49,7 @@ class ReceiverRole:
         followed = False
         while not awaited.done:
             seconds = self._slice_s if deadline is None else deadline - self._clock()
+            receiving = False
             try:
                 receiving = self.begin()
                 while receiving and not awaited.done and seconds > 0:
@@ -52,7 +57,12 @@ class ReceiverRole:
                     if deadline is not None:
                         seconds = deadline - self._clock()
             finally:
-                self.end_if_begun()
+                try:
+                    self.end()
+                except RuntimeError:
+                    pass
+                else:
+                    self.hand_on()
             if not receiving and seconds > 0:
                 followed = True
                 self._follow(awaited, min(seconds, self._slice_s))
@@ -60,20 +70,21 @@ class ReceiverRole:
                 break
         done = awaited.done
         if (followed or not done) and self._free():
-            self._hand_on()  # we may have been woken to take over
+            self.hand_on()  # we may have been woken to take over
         return done
 
     def begin(self) -> bool:
         """Take the role, if nobody has it."""
-        begun: bool = self._role.acquire(False)
-        return begun
+        return self._begin(False)
 
-    def end_if_begun(self) -> None:
-        """Give the role back, if it is this thread's."""
-        if self._role._is_owned():  # as threading.Condition asks it
-            self._role.release()
-            if self._waiters:
-                self._hand_on()
+    def hand_on(self) -> None:
+        """Have one of those that wait take over. To be called after ``end``."""
+        if self._waiters:
+            with self._lock:
+                for event, awaited in self._waiters.items():
+                    if not awaited.done:
+                        event.set()
+                        return
 
     def poke(self) -> None:
         """Receive what is there now, unless somebody is receiving already."""
@@ -81,7 +92,12 @@ class ReceiverRole:
             if self.begin():
                 self._receive(0.0)
         finally:
-            self.end_if_begun()
+            try:
+                self.end()
+            except RuntimeError:
+                pass
+            else:
+                self.hand_on()
 
     def completed(self, awaited: object) -> None:
         """Wake those who wait for it."""
@@ -104,14 +120,10 @@ class ReceiverRole:
                 del self._waiters[event]
 
     def _free(self) -> bool:
-        free = self.begin()
-        if free:
-            self._role.release()
-        return free
-
-    def _hand_on(self) -> None:
-        with self._lock:
-            for event, awaited in self._waiters.items():
-                if not awaited.done:
-                    event.set()
-                    return
+        try:
+            return self.begin()
+        finally:
+            try:
+                self.end()
+            except RuntimeError:
+                pass

@@ -1,9 +1,12 @@
 """Interrupts at any instruction of a call, and other things that happen in the middle."""
 
 import gc
+import itertools
 import os
 import signal
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -60,6 +63,41 @@ def test_an_interrupt_at_any_moment_of_a_call_leaves_a_working_handle(load_out_o
     assert interrupted > 100
     assert len(answers) == 20
     assert all((answer == 2 * inputs["x"]).all() for answer in answers)
+
+
+@pytest.mark.interrupted
+@pytest.mark.parametrize("size", [3, 100_000])
+def test_an_interrupt_wherever_python_looks_for_one_leaves_a_working_handle(load_out_of_process, size):
+    model = load_out_of_process(DOUBLE, ANY, ANY)
+    inputs = {"x": np.arange(float(size))}
+
+    def call_interrupted_at(step):
+        steps = itertools.count()
+
+        def profile(frame, event, _):
+            # Where the interpreter runs signal handlers: a function begins, or one in C has returned.
+            if event in ("call", "c_return") and frame.f_code is not call.__code__ and next(steps) == step:
+                raise Interrupt
+
+        def call():
+            sys.setprofile(profile)
+            try:
+                model.infer(inputs)
+            finally:
+                sys.setprofile(None)
+
+        call()
+
+    for step in itertools.count():
+        for _ in range(3):
+            model.infer(inputs)
+        try:
+            call_interrupted_at(step)
+            break
+        except Interrupt:
+            with ThreadPoolExecutor(1) as other:
+                assert (other.submit(model.infer, inputs, timeout=30).result()["x"] == 2 * inputs["x"]).all()
+    assert step > 20
 
 
 @pytest.mark.interrupted
