@@ -140,7 +140,9 @@ class Arena:
             return error
         return SharedMemoryExhausted(
             "no shared memory for {} more bytes ({}; this arena uses {} and holds {}): free space in "
-            "/dev/shm, raise memory_budget if there is one, or send smaller tensors".format(missing, error.strerror, self.in_use, self.committed),
+            "/dev/shm, raise memory_budget if there is one, or send smaller tensors".format(
+                missing, error.strerror, self.in_use, self.committed
+            ),
             wanted=wanted,
             in_use=self.in_use,
         )
