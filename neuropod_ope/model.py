@@ -66,7 +66,6 @@ class Neuropod:
         self._state = "new"
         self._draining = False
         self._accepted = AcceptedCalls()
-        self._call_done = self._accepted.done
         if out_of_process:
             _with_workers.add(self)
         self._finalizer = weakref.finalize(self, _abandon_all, self._executors)
@@ -127,8 +126,9 @@ class Neuropod:
         WorkerDied, InferTimeout, SharedMemoryExhausted, HandleClosed.
         """
         mark = object()
+        key, accepted = id(mark), self._accepted
         try:
-            self._accepted.add(id(mark))
+            accepted.add(key)
             deadline = self._begin(timeout)
             if requested_outputs is None and self._state == "ready":
                 answer = self._executors[0].infer_at_once(self._reader.signatures.latest, inputs, deadline)
@@ -138,7 +138,8 @@ class Neuropod:
             executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
             return executor.submit(request, deadline).result(deadline)
         finally:
-            self._accepted.done(id(mark))
+            accepted.discard(key)
+            accepted.tell()
 
     def submit(
         self,
@@ -160,10 +161,15 @@ class Neuropod:
         """
         deadline = self._begin(timeout)
         request = self._request(inputs, requested_outputs)
-        with self._accepted.under_way(id(request)):
+        key = id(request)
+        try:
+            self._accepted.add(key)
             if self._state != "ready":
                 self._loaded(deadline)
             return self._enqueue(request, deadline, detached=True)
+        finally:
+            self._accepted.discard(key)
+            self._accepted.tell()
 
     async def infer_async(
         self,
@@ -180,10 +186,15 @@ class Neuropod:
 
         deadline = self._begin(timeout)
         request = self._request(inputs, requested_outputs)
-        with self._accepted.under_way(id(request)):
+        key = id(request)
+        try:
+            self._accepted.add(key)
             if self._state != "ready":
                 await asyncio.get_running_loop().run_in_executor(None, self._loaded, deadline)
             future = self._enqueue(request, deadline, detached=False)
+        finally:
+            self._accepted.discard(key)
+            self._accepted.tell()
         return await asyncio.wrap_future(future)
 
     def infer_many(
@@ -220,10 +231,15 @@ class Neuropod:
             for inputs in many:
                 deadline = self._begin(timeout)
                 request = self._request(inputs, requested_outputs)
-                with self._accepted.under_way(id(request)):
+                key = id(request)
+                try:
+                    self._accepted.add(key)
                     executor = self._executors[0] if self._state == "ready" else self._loaded(deadline)
                     ahead.append((executor.submit(request, deadline), deadline))
                     ahead[-1][0].detach()
+                finally:
+                    self._accepted.discard(key)
+                    self._accepted.tell()
                 if len(ahead) == max_in_flight:
                     pending, deadline = ahead.popleft()
                     yield pending.result(deadline)
@@ -248,6 +264,10 @@ class Neuropod:
         if requested_outputs is not None:
             requested = select_outputs(self.outputs, requested_outputs)
         return Request(signature, arrays, requested)
+
+    def _call_done(self, key: int) -> None:
+        self._accepted.discard(key)
+        self._accepted.tell()
 
     def _enqueue(self, request: Request, deadline: float | None, detached: bool) -> InferFuture:
         task = Task(request, deadline, detached, self)

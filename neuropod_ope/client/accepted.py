@@ -4,44 +4,44 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+_SLICE_S = 0.5
 
 
 class AcceptedCalls:
-    """A call is added before it is seen whether new ones are taken, so none is overlooked; ``done`` is idempotent and
-    safe in finalizers and signal handlers. Keys are ids of objects that live as long as their calls."""
+    """A call is added before it is seen whether new ones are taken, so none is overlooked. Keys are ids of objects
+    that live as long as their calls. All of it is safe in finalizers and signal handlers.
+
+    ``add`` and ``discard`` are functions in C: in a ``try`` and its ``finally`` no interrupt leaves a call behind.
+    Who discards calls ``tell`` as well; those who wait look around every half a second, in case it was interrupted.
+    """
 
     def __init__(self) -> None:
         self._keys: set[int] = set()
-        self._waited_for: queue.SimpleQueue[None] | None = None
-        self.add = self._keys.add
+        self._waiting: list[queue.SimpleQueue[None]] = []
+        self.add, self.discard = self._keys.add, self._keys.discard
 
-    def done(self, key: int) -> None:
-        self._keys.discard(key)
-        if self._waited_for is not None:
-            self._waited_for.put(None)
-
-    @contextmanager
-    def under_way(self, key: int) -> Iterator[None]:
-        try:
-            self.add(key)
-            yield
-        finally:
-            self.done(key)
+    def tell(self) -> None:
+        """A call is done."""
+        for waiting in tuple(self._waiting):
+            waiting.put(None)
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def wait_done(self, deadline: float | None) -> bool:
-        """Until no call is under way: True, or False after ``deadline`` (time.monotonic). One thread at a time."""
-        self._waited_for = queue.SimpleQueue()
-        while self._keys:
-            seconds = None if deadline is None else deadline - time.monotonic()
-            if seconds is not None and seconds <= 0:
-                return False
-            try:
-                self._waited_for.get(timeout=seconds)
-            except queue.Empty:
-                return not self._keys
+        """Until no call is under way: True, or False after ``deadline`` (time.monotonic)."""
+        told: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._waiting.append(told)
+        try:
+            while self._keys:
+                seconds = _SLICE_S if deadline is None else min(deadline - time.monotonic(), _SLICE_S)
+                if seconds <= 0:
+                    return False
+                try:
+                    told.get(timeout=seconds)
+                except queue.Empty:
+                    pass
+        finally:
+            self._waiting.remove(told)
         return True

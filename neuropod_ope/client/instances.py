@@ -27,7 +27,7 @@ class Instances:
     def __init__(self, executors: Sequence[OutOfProcessExecutor]) -> None:
         self._executors = tuple(executors)
         self._lock = threading.Lock()
-        self._coming = [0] * len(executors)  # requests on their way, which an executor does not count yet
+        self._coming: dict[object, int] = {}  # whose requests are on their way, not counted by an executor yet
         for executor in executors:
             executor.heir = self._heir_of
 
@@ -63,21 +63,17 @@ class Instances:
         self._with_least_busy(lambda executor: executor.enqueue(task))
 
     def _with_least_busy(self, act: Callable[[OutOfProcessExecutor], T]) -> T:
-        with self._lock:
-            index = least_busy(self._standings())
-            self._coming[index] += 1
+        mark, arrived = object(), self._coming.pop
         try:
+            with self._lock:
+                index = self._coming[mark] = least_busy(self._standings())
             return act(self._executors[index])
         finally:
-            with self._lock:
-                self._coming[index] -= 1
+            arrived(mark, None)  # in C: no interrupt comes before it
 
     def _standings(self) -> list[Standing]:
-        standings = [executor.standing() for executor in self._executors]
-        return [
-            Standing(live, unanswered + coming)
-            for (live, unanswered), coming in zip(standings, self._coming, strict=True)
-        ]
+        standings, coming = [executor.standing() for executor in self._executors], list(self._coming.values())
+        return [Standing(live, unanswered + coming.count(n)) for n, (live, unanswered) in enumerate(standings)]
 
     def _heir_of(self, executor: OutOfProcessExecutor) -> OutOfProcessExecutor:
         """Who takes over what ``executor`` has: itself, unless it is dead and another one lives."""

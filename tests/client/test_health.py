@@ -6,6 +6,7 @@ import queue
 import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -288,6 +289,20 @@ def test_a_drained_model_finishes_what_it_has_and_takes_nothing_new(load_any, ga
     assert answers == [[1.0]]
     model.close()
     assert [future.result()["y"].tolist() for future in futures[1:]] == [[2.0 * number] for number in range(50)]
+
+
+def test_several_may_drain_a_model(load_any, gate):
+    model = load_any()
+    with ThreadPoolExecutor(3) as threads:
+        call = threads.submit(model.infer, gate.inputs)
+        gate.wait_begun()
+        drains = [threads.submit(model.drain) for _ in range(2)]
+        while model.health().state != "draining":
+            os.sched_yield()
+        gate.open()
+        call.result()
+        for drain in drains:
+            drain.result(timeout=60)
 
 
 def test_a_drain_waits_for_calls_that_wait_for_a_load(load_gated, gate):

@@ -66,9 +66,9 @@ def test_an_interrupt_at_any_moment_of_a_call_leaves_a_working_handle(load_out_o
 
 
 @pytest.mark.interrupted
-@pytest.mark.parametrize("size", [3, 100_000])
-def test_an_interrupt_wherever_python_looks_for_one_leaves_a_working_handle(load_out_of_process, size):
-    model = load_out_of_process(DOUBLE, ANY, ANY)
+@pytest.mark.parametrize(("size", "instances"), [(3, 1), (100_000, 1), (3, 2)])
+def test_an_interrupt_wherever_python_looks_for_one_leaves_a_working_handle(load_out_of_process, size, instances):
+    model = load_out_of_process(DOUBLE, ANY, ANY, instances=instances)
     inputs = {"x": np.arange(float(size))}
 
     def call_interrupted_at(step):
@@ -98,6 +98,9 @@ def test_an_interrupt_wherever_python_looks_for_one_leaves_a_working_handle(load
             with ThreadPoolExecutor(1) as other:
                 assert (other.submit(model.infer, inputs, timeout=30).result()["x"] == 2 * inputs["x"]).all()
     assert step > 20
+    model.drain(timeout=30)  # no call is under way
+    if instances > 1:
+        assert not model._executors[0]._coming  # nor on its way to one of them
 
 
 @pytest.mark.interrupted

@@ -83,15 +83,18 @@ static int place_arrays(PyObject *arrays, PyObject *layout)
             return -1;
         }
         if (key != name && !(PyUnicode_CheckExact(key) && PyUnicode_Compare(key, name) == 0))
-            return 0;
+            return PyErr_Occurred() ? -1 : 0;
         /* By identity of the dtype: numpy has one object for each of the usual ones. */
         if ((PyObject *)Py_TYPE(value) != array_type || array->dtype != view->dtype || array->dimensions != view->dimensions
             || !(array->flags & C_CONTIGUOUS)
             || memcmp(array->shape, view->shape, sizeof(Py_ssize_t) * (size_t)view->dimensions))
             return 0;
         nbytes = PyLong_AsSsize_t(size);
-        if (nbytes < 0)
+        if (nbytes < 0) {
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_ValueError, "a view has no negative size");
             return -1;
+        }
         memcpy(view->data, array->data, (size_t)nbytes);
     }
     return 1;

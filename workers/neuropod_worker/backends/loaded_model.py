@@ -54,8 +54,8 @@ class LoadedModel:
         """Those of ``names``, as `infer` returns them, and their signature if it is known already."""
         signature: Optional[Signature] = None
         try:
-            signature = self.signatures.of(outputs)
-        except (AttributeError, TypeError, ValueError):  # lists, also of arrays, scalars, or no dict at all
+            signature = self.signatures.of(outputs) if type(outputs) is dict else None
+        except (AttributeError, TypeError, ValueError):  # lists, also of arrays, or scalars
             pass
         if signature is None or not signature.checked:
             outputs, signature = self._settle(outputs, signature), None
