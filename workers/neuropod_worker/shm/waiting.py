@@ -29,7 +29,7 @@ _SLACK_S = 50e-6
 _WEIGHT = 0.25  # of the latest wait in what is expected
 _MOST_FAILURES = 6  # then 63 of 64 waits sleep at once
 WAIT_SLICE_S = 0.5  # a blocked client looks around at least this often
-# And an idle worker: for no more than a ring that went astray. Waking costs 0.3 ms of a core that slept.
+# And an idle worker: for no more than a ring that went astray. Waking costs 0.8 ms of a core that slept.
 IDLE_SLICE_S = 60.0
 
 WAITS = ("adaptive", "spin", "block")
