@@ -271,8 +271,8 @@ class Neuropod:
 
     def _enqueue(self, request: Request, deadline: float | None, detached: bool) -> InferFuture:
         task = Task(request, deadline, detached, self)
-        self._accepted.add(id(task))
         try:
+            self._accepted.add(id(task))
             self._executors[0].enqueue(task)
         except BaseException:  # not taken, or interrupted: undo, then re-raise
             task.let_go()

@@ -32,8 +32,8 @@ class AcceptedCalls:
     def wait_done(self, deadline: float | None) -> bool:
         """Until no call is under way: True, or False after ``deadline`` (time.monotonic)."""
         told: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._waiting.append(told)
         try:
+            self._waiting.append(told)
             while self._keys:
                 seconds = _SLICE_S if deadline is None else min(deadline - time.monotonic(), _SLICE_S)
                 if seconds <= 0:
@@ -43,5 +43,6 @@ class AcceptedCalls:
                 except queue.Empty:
                     pass
         finally:
-            self._waiting.remove(told)
+            if told in self._waiting:
+                self._waiting.remove(told)
         return True
