@@ -130,8 +130,9 @@ class Neuropod:
         try:
             accepted.add(key)
             deadline = self._begin(timeout)
-            if requested_outputs is None and self._state == "ready":
-                answer = self._executors[0].infer_at_once(self._reader.signatures.latest, inputs, deadline)
+            latest = self._reader.signatures.latest
+            if latest is not None and requested_outputs is None and self._state == "ready":
+                answer = self._executors[0].infer_at_once(latest, inputs, deadline)
                 if answer is not None:
                     return answer if isinstance(answer, dict) else answer.result(deadline)
             request = self._request(inputs, requested_outputs)

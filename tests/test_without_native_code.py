@@ -28,9 +28,9 @@ def environment(tmp_path):
 
 
 @pytest.mark.workers
-@pytest.mark.parametrize("tests", ["client/test_repeated_calls.py"])
-def test_all_is_the_same_without_native_code(environment, tests):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", TESTS / tests]
+def test_all_is_the_same_without_native_code(environment):
+    tests = TESTS / "client" / "test_repeated_calls.py"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", tests]
     run = subprocess.run(command, cwd=TESTS, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
     assert " passed" in run.stdout

@@ -24,8 +24,8 @@ PHASES = (
     "check, copy in",  # infer() is called; the request is in the mailbox
     "to the worker",  # it has been read
     "unpack",  # the worker begins with it
-    "model",  # outputs are there and checked
-    "copy out",  # the reply is ready
+    "model",  # it has returned its outputs
+    "copy out",  # they are checked, and the reply is ready
     "to the caller",  # it has been read
     "wrap outputs",  # infer() returns
 )

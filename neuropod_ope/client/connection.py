@@ -199,18 +199,7 @@ class Connection:
             with self._lock:
                 if self._calls or self.ended is not None:
                     return None
-                try:
-                    return self._infer_at_once(model, signature, inputs) if receiver.begin() else None
-                except BaseException:  # an interrupt, or no memory for the outputs
-                    self._give_up(None, _INTERRUPTED)
-                    raise
-                finally:
-                    try:
-                        receiver.end()
-                    except RuntimeError:
-                        pass
-                    else:
-                        receiver.hand_on()
+                return receiver.run(lambda: self._infer_at_once(model, signature, inputs))
         finally:
             if self._death is not None:  # as in `wait`
                 receiver.poke()
@@ -226,22 +215,26 @@ class Connection:
         number, giving_back = self._last_request + 1, released[0] if released else 0
         words = (self.incarnation, model, number, 0, giving_back, frame.id)
         bell, replies, seconds = self._request_bell, self._replies, self._wait.spin_s
-        answer = self._requests.exchange(inputs, frame.layout, bell, replies, seconds, *words)
-        if answer is None:
-            return None
-        self._last_request = number
-        if giving_back:
-            released.popleft()
-        outputs = self._frames.find(answer)
-        if outputs is not None:
-            replies.taken()
-            self.blameless = True
-            return self._outputs.read(outputs)
-        self._wait.spun()
-        frames.lend(frame)
-        self._calls[number] = call = Call(model, number, _RUNNING, None)
-        call.inputs = frame.views
-        return call
+        try:
+            answer = self._requests.exchange(inputs, frame.layout, bell, replies, seconds, *words)
+            if answer is None:
+                return None
+            self._last_request = number
+            if giving_back:
+                released.popleft()
+            outputs = self._frames.find(answer)
+            if outputs is not None:
+                replies.taken()
+                self.blameless = True
+                return self._outputs.read(outputs)
+            self._wait.spun()
+            frames.lend(frame)
+            self._calls[number] = call = Call(model, number, _RUNNING, None)
+            call.inputs = frame.views
+            return call
+        except BaseException:  # an interrupt, or no memory for the outputs
+            self._give_up(None, _INTERRUPTED)
+            raise
 
     @property
     def in_flight(self) -> int:

@@ -82,7 +82,7 @@ class Executor(Protocol):
         ...
 
     def infer_at_once(
-        self, signature: Signature | None, inputs: Any, deadline: float | None
+        self, signature: Signature, inputs: Any, deadline: float | None
     ) -> dict[str, np.ndarray] | Pending | None:
         """A call for all outputs whose ``inputs`` are like those of ``signature``, which is checked here.
 

@@ -90,7 +90,7 @@ class InProcessExecutor:
         except NeuropodError as error:
             raise warm_up_failed(error, self._package.name) from error
 
-    def infer_at_once(self, signature: Signature | None, inputs: Any, deadline: float | None) -> None:
+    def infer_at_once(self, signature: Signature, inputs: Any, deadline: float | None) -> None:
         """Nothing is sent."""
 
     def submit(self, request: Request, deadline: float | None) -> _Finished:

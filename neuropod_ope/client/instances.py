@@ -52,7 +52,7 @@ class Instances:
         return all(executor.wait_answered(deadline) for executor in self._executors)
 
     def infer_at_once(
-        self, signature: Signature | None, inputs: Any, deadline: float | None
+        self, signature: Signature, inputs: Any, deadline: float | None
     ) -> dict[str, np.ndarray] | Pending | None:
         return self._with_least_busy(lambda executor: executor.infer_at_once(signature, inputs, deadline))
 

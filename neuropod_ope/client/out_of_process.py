@@ -200,10 +200,10 @@ class OutOfProcessExecutor:
         return connection.load(self._model, self._package.path, *self._options[:3])
 
     def infer_at_once(
-        self, signature: Signature | None, inputs: Any, deadline: float | None
+        self, signature: Signature, inputs: Any, deadline: float | None
     ) -> dict[str, np.ndarray] | Pending | None:
         latest = self._supervised.latest
-        if signature is None or latest is None or self.retries or self.capsules is not None:
+        if latest is None or self.retries or self.capsules is not None:
             return None
         if deadline is not None:
             self.check_in_time(deadline)

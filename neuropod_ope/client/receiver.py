@@ -9,7 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Awaited(Protocol):
@@ -35,69 +37,41 @@ class ReceiverRole:
         self._receive = receive
         self._slice_s = slice_s
         self._clock = clock
-        # An RLock knows its owner: an interrupt can fall between taking the role and noting that it was taken. It can
-        # also fall into any function of Python's, so whoever takes the role gives it back with a bare ``end`` in a
-        # ``finally``, in which no interrupt can come before it.
+        # An RLock knows its owner: an interrupt can fall between taking the role and noting that it was taken.
         role = threading.RLock()
-        self._begin = role.acquire
-        self.end = role.release  # raises RuntimeError if it is not this thread's
+        self._begin, self._end = role.acquire, role.release
         self._lock = threading.Lock()
         self._waiters: dict[threading.Event, Awaited] = {}
 
     def wait(self, awaited: Awaited, deadline: float | None) -> bool:
         """Block until ``awaited`` is done: True, or False after ``deadline`` (on the clock)."""
         followed = False
-        while not awaited.done:
-            seconds = self._slice_s if deadline is None else deadline - self._clock()
-            receiving = False
-            try:
-                receiving = self.begin()
-                while receiving and not awaited.done and seconds > 0:
-                    self._receive(min(seconds, self._slice_s))
-                    if deadline is not None:
-                        seconds = deadline - self._clock()
-            finally:
-                try:
-                    self.end()
-                except RuntimeError:
-                    pass
-                else:
-                    self.hand_on()
-            if not receiving and seconds > 0:
+        while not awaited.done and (seconds := self._seconds_until(deadline)) > 0:
+            if self.run(lambda: self._receive_until(awaited, deadline)) is None:
                 followed = True
-                self._follow(awaited, min(seconds, self._slice_s))
-            if seconds <= 0:
-                break
+                self._follow(awaited, seconds)
         done = awaited.done
-        if (followed or not done) and self._free():
-            self.hand_on()  # we may have been woken to take over
+        if followed or not done:
+            self.run(_nothing)  # we may have been woken to take over
         return done
 
-    def begin(self) -> bool:
-        """Take the role, if nobody has it."""
-        return self._begin(False)
-
-    def hand_on(self) -> None:
-        """Have one of those that wait take over. To be called after ``end``."""
-        if self._waiters:
-            with self._lock:
-                for event, awaited in self._waiters.items():
-                    if not awaited.done:
-                        event.set()
-                        return
+    def run(self, act: Callable[[], T]) -> T | None:
+        """What ``act`` gives, called in the role; None if somebody else has that."""
+        try:
+            return act() if self._begin(False) else None
+        finally:
+            # A bare call: an interrupt can come at the first line of any Python function, but not before this one.
+            try:
+                self._end()
+            except RuntimeError:  # it is somebody else's
+                pass
+            else:
+                if self._waiters:
+                    self._hand_on()
 
     def poke(self) -> None:
         """Receive what is there now, unless somebody is receiving already."""
-        try:
-            if self.begin():
-                self._receive(0.0)
-        finally:
-            try:
-                self.end()
-            except RuntimeError:
-                pass
-            else:
-                self.hand_on()
+        self.run(lambda: self._receive(0.0))
 
     def completed(self, awaited: object) -> None:
         """Wake those who wait for it."""
@@ -107,23 +81,34 @@ class ReceiverRole:
                     if other is awaited:
                         event.set()
 
+    def _seconds_until(self, deadline: float | None) -> float:
+        """A slice at most."""
+        return self._slice_s if deadline is None else min(deadline - self._clock(), self._slice_s)
+
+    def _receive_until(self, awaited: Awaited, deadline: float | None) -> bool:
+        while not awaited.done and (seconds := self._seconds_until(deadline)) > 0:
+            self._receive(seconds)
+        return True
+
     def _follow(self, awaited: Awaited, seconds: float) -> None:
         event = threading.Event()
         with self._lock:
             self._waiters[event] = awaited
         try:
             # Where nobody receives (any more), nobody would wake us.
-            if not awaited.done and not self._free():
+            if not awaited.done and self.run(_nothing) is None:
                 event.wait(seconds)
         finally:
             with self._lock:
                 del self._waiters[event]
 
-    def _free(self) -> bool:
-        try:
-            return self.begin()
-        finally:
-            try:
-                self.end()
-            except RuntimeError:
-                pass
+    def _hand_on(self) -> None:
+        with self._lock:
+            for event, awaited in self._waiters.items():
+                if not awaited.done:
+                    event.set()
+                    return
+
+
+def _nothing() -> bool:
+    return True

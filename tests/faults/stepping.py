@@ -26,7 +26,6 @@ import sys
 BEGIN = ("put", "send_repeated", "take", "taken", "send", "receive")  # a message each
 OF_A_MAILBOX = ("put", "send_repeated", "take", "taken", "wake", "fall_asleep", "wake_up")
 ON_THE_SOCKET = ("send", "receive")
-WORDS_OF_AN_INFER = 6
 
 
 def without_native_code():
@@ -45,6 +44,7 @@ class Stepper:
         self._codes = {}
         self._memory = None  # the control segment, once it is mapped
         self._repeated = {}  # the words that were looked at last, by mailbox
+        self._words_of_an_infer = 0
         self._seen = b""
 
     def install(self, control, channel, *speakers):
@@ -56,6 +56,7 @@ class Stepper:
             ahead = module is not channel  # a message of a mailbox is encoded before it is put
             self._listen(module, "encode", lambda message, data, ahead=ahead: self._note(ahead, "sent", message))
             self._listen(module, "decode", lambda data, message: self._note(0, "received", message))
+        self._words_of_an_infer = len(control.REPEATED_INFER.fields)
         self._note_sends(control.Mailbox)
         self._listen(control.Mailbox, "repeated", self._look)
         self._listen(control.Mailbox, "taken", self._take)
@@ -130,7 +131,7 @@ class Stepper:
             self._note_words(0, "received", words)
 
     def _note_words(self, ahead, way, words):
-        kind = "Infer" if len(words) == WORDS_OF_AN_INFER else "Result"
+        kind = "Infer" if len(words) == self._words_of_an_infer else "Result"
         self._note_line([self._begun + ahead, way, kind, *words[1:3]])
 
 

@@ -14,11 +14,7 @@ TWINS = SimpleNamespace(place=native._place, copies=native._copies, most_referen
 
 @pytest.fixture(params=["native", "python"])
 def code(request):
-    if request.param == "python":
-        return TWINS
-    if native.library is None:
-        pytest.skip("the native library was not built: there is no C compiler")
-    return native.library
+    return TWINS if request.param == "python" else request.getfixturevalue("native_library")
 
 
 def layout_for(**arrays):
@@ -121,17 +117,14 @@ def test_nothing_is_leaked_or_let_go_too_often(code):
     assert [sys.getrefcount(it) for it in objects] == before
 
 
-def test_the_library_is_not_used_where_it_misreads_arrays(monkeypatch):
-    if native.library is None:
-        pytest.skip("the native library was not built: there is no C compiler")
-
+def test_the_library_is_not_used_where_it_misreads_arrays(native_library):
     def misreading(array):
-        address, *others = native.library.describe(array)
+        address, *others = native_library.describe(array)
         return (address + 8, *others)
 
-    another = SimpleNamespace(set_array_type=native.library.set_array_type, describe=misreading)
-    assert native._understands_numpy(native.library)
+    another = SimpleNamespace(set_array_type=native_library.set_array_type, describe=misreading)
+    assert native._understands_numpy(native_library)
     assert not native._understands_numpy(another)
     for no_array in (3, None, "array", np.float32(3)):
         with pytest.raises(TypeError, match="not an array"):
-            native.library.describe(no_array)
+            native_library.describe(no_array)
