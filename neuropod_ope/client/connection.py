@@ -199,7 +199,7 @@ class Connection:
             with self._lock:
                 if self._calls or self.ended is not None:
                     return None
-                return receiver.run(lambda: self._infer_at_once(model, signature, inputs))
+                return receiver.run(self._infer_at_once, model, signature, inputs)
         finally:
             if self._death is not None:  # as in `wait`
                 receiver.poke()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class ReceiverRole:
         """Block until ``awaited`` is done: True, or False after ``deadline`` (on the clock)."""
         followed = False
         while not awaited.done and (seconds := self._seconds_until(deadline)) > 0:
-            if self.run(lambda: self._receive_until(awaited, deadline)) is None:
+            if self.run(self._receive_until, awaited, deadline) is None:
                 followed = True
                 self._follow(awaited, seconds)
         done = awaited.done
@@ -55,10 +55,10 @@ class ReceiverRole:
             self.run(_nothing)  # we may have been woken to take over
         return done
 
-    def run(self, act: Callable[[], T]) -> T | None:
-        """What ``act`` gives, called in the role; None if somebody else has that."""
+    def run(self, act: Callable[..., T], *arguments: Any) -> T | None:
+        """What ``act(*arguments)`` gives, called in the role; None if somebody else has that."""
         try:
-            return act() if self._begin(False) else None
+            return act(*arguments) if self._begin(False) else None
         finally:
             # A bare call: an interrupt can come at the first line of any Python function, but not before this one.
             try:
@@ -71,7 +71,7 @@ class ReceiverRole:
 
     def poke(self) -> None:
         """Receive what is there now, unless somebody is receiving already."""
-        self.run(lambda: self._receive(0.0))
+        self.run(self._receive, 0.0)
 
     def completed(self, awaited: object) -> None:
         """Wake those who wait for it."""
